@@ -1,0 +1,57 @@
+# make demo    start tlsgate with a sample backend: nothing to configure
+# make test    everything, with real mail servers where apt can install them
+# make lint types
+# make pins    write requirements/*.txt from pyproject.toml again; UPGRADE=1 takes newer versions
+
+PYTHON ?= python3
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+PINS := requirements/run.txt requirements/build.txt
+COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-emit-index-url \
+	$(if $(UPGRADE),--upgrade)
+
+.PHONY: demo test lint types format pins clean
+
+demo: $(VENV)/.run
+	@$(BIN)/python -m compileall -q tlsgate
+	$(BIN)/tlsgate demo
+
+test: $(VENV)/.dev
+	@.ci/install-peers
+	@.ci/test $(BIN)
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+types: $(VENV)/.dev
+	$(BIN)/mypy
+
+# dev.txt first: the two others take its versions, so that they can be installed into one environment.
+pins: $(VENV)/.run
+	$(PIP) install uv
+	$(COMPILE) pyproject.toml --group dev --group build -o requirements/dev.txt
+	$(COMPILE) pyproject.toml --constraints requirements/dev.txt -o requirements/run.txt
+	$(COMPILE) --group build --constraints requirements/dev.txt -o requirements/build.txt
+
+clean:
+	rm -rf $(VENV) .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+$(VENV)/.made:
+	@.ci/make-venv $(PYTHON) $(VENV)
+	@touch $@
+
+$(VENV)/.run: $(VENV)/.made $(PINS) pyproject.toml
+	$(PIP) install --require-hashes -r requirements/run.txt -r requirements/build.txt
+	$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.run requirements/dev.txt
+	$(PIP) install --require-hashes -r requirements/dev.txt
+	@touch $@

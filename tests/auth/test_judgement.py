@@ -1,0 +1,38 @@
+"""What follows from a finding: the fence between credentials nobody has checked and a backend that trusts us."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from tlsgate.auth.backend import judge
+from tlsgate.auth.judgement import Finding, login_purpose
+from tlsgate.config import LoginMode
+from tlsgate.dialogue.backend import NoLogin, SameLogin
+from tlsgate.dialogue.credentials import Credentials
+from tlsgate.dialogue.events import Refusal, Refused
+
+SHOWN = Credentials("ann", b"secret")
+
+
+@pytest.mark.parametrize(("found", "login"), list(itertools.product(Finding, LoginMode)))
+def test_only_what_is_right_goes_to_a_backend_without_a_login(found: Finding, login: LoginMode) -> None:
+    asked = login_purpose(found, SHOWN, login)
+    match login:
+        case LoginMode.SAME:
+            assert asked == SameLogin(SHOWN)
+        case LoginMode.NONE if found is Finding.RIGHT:
+            assert asked == NoLogin()
+        case _:
+            assert asked == Refused(Refusal.UNAVAILABLE)
+
+
+@pytest.mark.parametrize("authzid", ["", "ann"])
+def test_the_source_backend_never_finds_anybody_right(authzid: str) -> None:
+    """It has no way to know: with login = "none" that would let everybody in."""
+    assert judge(Credentials("ann", b"secret", authzid)) is Finding.UNDECIDED
+
+
+def test_the_source_backend_lets_nobody_act_as_somebody_else() -> None:
+    assert judge(Credentials("ann", b"secret", "bob")) == Refused(Refusal.AUTHORIZATION_FAILED)

@@ -1,0 +1,89 @@
+"""tlsgate check: exit codes, and what it says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.system.certificates import Certificate
+from tlsgate.cli import main
+
+GOOD = """
+[server]
+hostname = "mail.example.org"
+[tls]
+certificate = "{chain}"
+private_key = "{key}"
+[[listeners]]
+name = "imaps"
+protocol = "imap"
+address = "127.0.0.1:993"
+tls = "implicit"
+pool = "imap"
+[pools.imap]
+backends = [
+    {{ address = "192.0.2.1:143" }},
+    {{ address = "192.0.2.2:993", tls = "implicit", verify = false, priority = 20 }},
+]
+"""
+
+
+def check(path: Path, text: str) -> int:
+    path.write_text(text)
+    return main(["check", "--config", str(path)])
+
+
+def test_a_good_config(tmp_path: Path, certificate: Certificate, capsys: pytest.CaptureFixture[str]) -> None:
+    text = GOOD.format(chain=certificate.chain, key=certificate.key)
+    assert check(tmp_path / "c.toml", text) == 0
+    said = capsys.readouterr()
+    assert "listener imaps: imap at 127.0.0.1:993, tls implicit, pool imap" in said.out
+    assert "pool imap: 192.0.2.1:143, tls none" in said.out
+    assert "192.0.2.2:993, tls implicit, certificate NOT verified, priority 20" in said.out
+    assert f"certificate {certificate.chain}: localhost, 127.0.0.1; valid until" in said.out
+    assert "not active yet" not in said.out
+    assert said.err == ""
+
+
+def test_what_is_not_active_yet_is_good_and_is_told(
+    tmp_path: Path, certificate: Certificate, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = GOOD.format(chain=certificate.chain, key=certificate.key)
+    text += '[[dnsbl]]\nzone = "zen.spamhaus.org"\n[bans]\nfailures = 3\n'
+    assert check(tmp_path / "c.toml", text) == 0
+    out = capsys.readouterr().out
+    assert "bans.failures: not active yet" in out
+    assert "dnsbl" in out
+
+
+def test_every_fault_at_once(tmp_path: Path, certificate: Certificate, capsys: pytest.CaptureFixture[str]) -> None:
+    text = GOOD.format(chain=certificate.chain, key=certificate.key)
+    text = text.replace('pool = "imap"', 'pool = "imp"').replace('tls = "implicit"\npool', 'tls = "sometimes"\npool')
+    assert check(tmp_path / "c.toml", text + "[limits]\nrecipients = 0\nbad_comands = 4\n") == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    for key in ("listeners[0].tls", "listeners[0].pool", "limits.recipients", "limits.bad_comands"):
+        assert key in said.err
+    assert "bad_commands" in said.err  # what would be right
+    assert all(line.startswith(str(tmp_path / "c.toml")) for line in said.err.splitlines())
+
+
+def test_a_key_of_another_certificate(
+    tmp_path: Path, certificate: Certificate, other_certificate: Certificate, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = GOOD.format(chain=certificate.chain, key=other_certificate.key)
+    assert check(tmp_path / "c.toml", text) == 2
+    assert f"is not the key of {certificate.chain}" in capsys.readouterr().err
+
+
+def test_a_missing_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "--config", str(tmp_path / "none.toml")]) == 2
+    assert "none.toml" in capsys.readouterr().err
+
+
+def test_without_a_command_usage_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        main([])
+    assert left.value.code == 2
+    assert "usage: tlsgate" in capsys.readouterr().err

@@ -1,0 +1,247 @@
+"""tlsgate run as a process: signals, exit codes, reload, drain."""
+
+from __future__ import annotations
+
+import imaplib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import LISTENERS, PASSWORD, USER
+from tests.system.certificates import Certificate
+from tests.system.clients import imap
+from tests.system.gateway import Gateway, Listener, Pool, gateway
+from tests.system.peers import accepts, free_port, wait_until
+from tests.system.wire import Wire
+
+
+def tlsgate(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "tlsgate", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+
+def config(directory: Path, certificate: Certificate, port: int, more: str = "") -> Path:
+    path = directory / "tlsgate.toml"
+    path.write_text(f"""
+[server]
+hostname = "gate.example.test"
+[tls]
+certificate = "{certificate.chain}"
+private_key = "{certificate.key}"
+[[listeners]]
+name = "imaps"
+protocol = "imap"
+address = "127.0.0.1:{port}"
+tls = "implicit"
+pool = "imap"
+[pools.imap]
+backends = [{{ address = "127.0.0.1:1" }}]
+[admin]
+address = "127.0.0.1:{free_port()}"
+{more}""")
+    return path
+
+
+def served_certificate(gate: Gateway, ca: Certificate) -> bool:
+    """Whether the gateway shows a certificate that ``ca`` has signed."""
+    try:
+        with imap(Gateway(gate.ports, gate.admin, gate.log, ca.ca, gate.config), "imaps", "implicit"):
+            return True
+    except OSError:
+        return False
+
+
+def test_a_bad_config_is_exit_code_2_with_every_fault(tmp_path: Path, certificate: Certificate) -> None:
+    path = config(tmp_path, certificate, free_port(), '[limits]\nline_length = "long"\nconections = 5\n')
+    done = tlsgate("run", "--config", str(path))
+    assert done.returncode == 2
+    assert "limits.line_length" in done.stderr
+    assert "limits.conections" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_missing_certificate_is_exit_code_2(tmp_path: Path, certificate: Certificate) -> None:
+    gone = Certificate(certificate.ca, tmp_path / "gone.pem", certificate.key)
+    done = tlsgate("run", "--config", str(config(tmp_path, gone, free_port())))
+    assert done.returncode == 2
+    assert "gone.pem" in done.stderr
+
+
+def test_a_taken_port_is_exit_code_1(tmp_path: Path, certificate: Certificate) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = tlsgate("run", "--config", str(config(tmp_path, certificate, port)))
+    assert done.returncode == 1
+    assert "listeners.imaps" in done.stderr
+    assert str(port) in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_unknown_user_is_exit_code_1(tmp_path: Path, certificate: Certificate) -> None:
+    path = config(tmp_path, certificate, free_port())
+    path.write_text(path.read_text().replace("[tls]", 'user = "no-such-user"\n[tls]', 1))
+    done = tlsgate("run", "--config", str(path))
+    assert done.returncode == 1
+    assert "no-such-user" in done.stderr
+
+
+def test_a_source_that_is_not_built_is_never_replaced_by_another(tmp_path: Path, certificate: Certificate) -> None:
+    more = '[auth]\nsource = "users-file"\nusers_file = "users"\n'
+    done = tlsgate("run", "--config", str(config(tmp_path, certificate, free_port(), more)))
+    assert done.returncode == 1
+    assert "auth.source: users-file is not active yet" in done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can change who it is")
+def test_it_becomes_the_user_and_keeps_no_group(directory: Path, certificate: Certificate, pools: list[Pool]) -> None:
+    with gateway(directory, certificate, LISTENERS, pools, server='user = "nobody"') as gate:
+        assert gate.process is not None
+        status = Path(f"/proc/{gate.process.pid}/status").read_text()
+        lines = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+        assert set(lines["Uid"].split()) == {"65534"}
+        assert "0" not in lines["Gid"].split()
+        assert "0" not in lines["Groups"].split()
+        with imap(gate, "imaps", "implicit") as client:
+            client.login(USER, PASSWORD)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_stops_it_with_0(
+    directory: Path, certificate: Certificate, pools: list[Pool], number: signal.Signals
+) -> None:
+    with gateway(directory, certificate, LISTENERS, pools) as gate:
+        gate.signal(number)
+        assert gate.process is not None
+        assert gate.process.wait(20) == 0
+        assert gate.event("started", bool)["listeners"].startswith("imaps 127.0.0.1:")
+        assert gate.event("stopped", bool)
+
+
+def test_a_live_session_goes_on_while_it_drains(directory: Path, certificate: Certificate, pools: list[Pool]) -> None:
+    with (
+        gateway(directory, certificate, LISTENERS, pools, server='drain = "30s"') as gate,
+        imap(gate, "imaps", "implicit") as client,
+    ):
+        assert gate.process is not None
+        client.login(USER, PASSWORD)
+        assert gate.get("/readyz")[0] == 200
+        gate.signal(signal.SIGTERM)
+        gate.event("draining", lambda event: event["sessions"] == 1)
+        assert gate.get("/readyz")[0] == 503
+        assert not accepts(gate.ports["imaps"])
+        assert client.noop()[0] == "OK"
+        assert gate.process.poll() is None
+        client.logout()
+        assert gate.process.wait(10) == 0
+
+
+def log_in(wire: Wire, gate: Gateway) -> None:
+    wire.start_tls(gate.ca)
+    wire.send(f'a LOGIN {USER} "{PASSWORD}"\r\n'.encode())
+    assert wire.until(b"a ")[-1].startswith(b"a OK")
+
+
+def test_drain_ends_a_session_that_stays(directory: Path, certificate: Certificate, pools: list[Pool]) -> None:
+    with gateway(directory, certificate, LISTENERS, pools, server='drain = "500ms"') as gate:
+        assert gate.process is not None
+        with Wire(gate.ports["imaps"]) as wire:
+            log_in(wire, gate)
+            gate.signal(signal.SIGTERM)
+            assert gate.process.wait(10) == 0
+            assert wire.ended()
+        assert gate.event("session", bool)["reason"] == "shutdown"
+
+
+def test_a_second_signal_ends_the_drain(directory: Path, certificate: Certificate, pools: list[Pool]) -> None:
+    with gateway(directory, certificate, LISTENERS, pools, server='drain = "1h"') as gate:
+        assert gate.process is not None
+        with Wire(gate.ports["imaps"]) as wire:
+            log_in(wire, gate)
+            gate.signal(signal.SIGTERM)
+            gate.event("draining", bool)
+            gate.signal(signal.SIGTERM)
+            assert gate.process.wait(10) == 0
+            assert wire.ended()
+
+
+def test_sighup_takes_a_new_certificate_and_keeps_sessions(
+    directory: Path, certificate: Certificate, other_certificate: Certificate, pools: list[Pool]
+) -> None:
+    with gateway(directory, certificate, LISTENERS, pools) as gate, imap(gate, "imaps", "implicit") as client:
+        client.login(USER, PASSWORD)
+        text = gate.config.read_text()
+        for old, new in ((certificate.chain, other_certificate.chain), (certificate.key, other_certificate.key)):
+            text = text.replace(str(old), str(new))
+        gate.config.write_text(text)
+        gate.signal(signal.SIGHUP)
+        gate.event("config_reloaded", bool)
+        assert served_certificate(gate, other_certificate)
+        assert not served_certificate(gate, certificate)
+        assert client.noop()[0] == "OK"
+        assert gate.metric("tlsgate_config_reload_total", result="ok") == 1
+
+
+def test_sighup_adds_and_removes_listeners(directory: Path, certificate: Certificate, pools: list[Pool]) -> None:
+    extra = free_port()
+    with gateway(directory, certificate, LISTENERS, pools) as gate, imap(gate, "imap", "starttls") as client:
+        client.login(USER, PASSWORD)
+        text = gate.config.read_text().replace(f"127.0.0.1:{gate.ports['imap']}", f"127.0.0.1:{extra}")
+        gate.config.write_text(text)
+        gate.signal(signal.SIGHUP)
+        wait_until(lambda: accepts(extra), "the new listener accepts")
+        wait_until(lambda: not accepts(gate.ports["imap"]), "the old listener is gone")
+        assert accepts(gate.ports["imaps"])
+        assert client.noop()[0] == "OK"
+
+
+@pytest.mark.parametrize("fault", ["nonsense", "port", "certificate"])
+def test_sighup_with_a_bad_config_changes_nothing(
+    directory: Path, certificate: Certificate, pools: list[Pool], fault: str
+) -> None:
+    with gateway(directory, certificate, LISTENERS, pools) as gate, socket.create_server(("127.0.0.1", 0)) as taken:
+        text = gate.config.read_text()
+        match fault:
+            case "nonsense":
+                text = text.replace("[tls]", "[tls")
+            case "port":
+                port = taken.getsockname()[1]
+                text = text.replace(f"127.0.0.1:{gate.ports['imap']}", f"127.0.0.1:{port}")
+            case _:
+                text = text.replace(str(certificate.key), str(directory / "gone.pem"))
+        gate.config.write_text(text)
+        gate.signal(signal.SIGHUP)
+        assert gate.event("config_rejected", bool)["reason"]
+        assert gate.metric("tlsgate_config_reload_total", result="rejected") == 1
+        for name in gate.ports:
+            assert accepts(gate.ports[name])
+        with imap(gate, "imaps", "implicit") as client:
+            client.login(USER, PASSWORD)
+
+
+def test_certificate_expiry_is_a_metric(directory: Path, certificate: Certificate, pools: list[Pool]) -> None:
+    with gateway(directory, certificate, LISTENERS, pools) as gate:
+        expiry = gate.metric("tlsgate_certificate_expiry_timestamp_seconds", certificate=str(certificate.chain))
+        assert expiry > time.time()
+
+
+def test_keys_that_are_not_active_yet_are_told(directory: Path, certificate: Certificate, pools: list[Pool]) -> None:
+    with gateway(directory, certificate, LISTENERS, pools, limits="handshakes = 5") as gate:
+        assert gate.event("not_active", lambda event: event["key"] == "limits.handshakes")
+
+
+def test_starts_without_a_backend_and_logs_in_when_it_is_there(
+    directory: Path, certificate: Certificate, pools: list[Pool]
+) -> None:
+    """A gateway that waited for its backends would never come up after a power failure."""
+    listeners = [Listener("imaps", "imap", "implicit", "imap"), Listener("dead", "imap", "implicit", "dead")]
+    with gateway(directory, certificate, listeners, [*pools, Pool("dead", 1)]) as gate:
+        with imap(gate, "imaps", "implicit") as client:
+            client.login(USER, PASSWORD)
+        with imap(gate, "dead", "implicit") as client, pytest.raises(imaplib.IMAP4.error, match="UNAVAILABLE"):
+            client.login(USER, PASSWORD)

@@ -1,0 +1,117 @@
+"""Which rows of the list of attack cases are shown by transcripts, and by how many.
+
+A transcript that is deleted, or that loses its row, fails here: a case must not go unshown without anybody saying so.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from tests.dialogue.transcript import BACKEND_SIDE, SERVER_SIDE, load_all
+
+EXPECTED: dict[str, dict[str, int]] = {
+    "imap": {
+        "A1": 1,
+        "A5": 2,
+        "A6": 1,
+        "A7": 3,
+        "A8": 1,
+        "A9": 2,
+        "A13": 2,
+        "A14": 1,
+        "A17": 4,
+        "B1": 4,
+        "B2": 5,
+        "B3": 1,
+        "B4": 1,
+        "B5": 2,
+        "B6": 1,
+        "B7": 6,
+        "B8": 2,
+        "B9": 2,
+        "B10": 2,
+        "B11": 3,
+        "B12": 3,
+        "B13": 1,
+        "B15": 1,
+        "B16": 2,
+    },
+    "pop3": {
+        "A2": 2,
+        "A5": 2,
+        "A6": 1,
+        "A10": 3,
+        "A13": 3,
+        "A14": 2,
+        "A17": 4,
+        "C1": 2,
+        "C2": 1,
+        "C3": 1,
+        "C4": 6,
+        "C5": 4,
+        "C6": 3,
+        "C8": 3,
+    },
+    "smtp": {
+        "A3": 2,
+        "A5": 1,
+        "A6": 1,
+        "A11": 2,
+        "A12": 2,
+        "A14": 1,
+        "A17": 4,
+        "D1": 5,
+        "D2": 1,
+        "D3": 7,
+        "D4": 2,
+        "D5": 4,
+        "D6": 1,
+        "D7": 3,
+        "D8": 14,
+        "D9": 15,
+        "D10": 5,
+        "D11": 2,
+        "D12": 4,
+        "D13": 3,
+        "D14": 2,
+        "D16": 1,
+        "D18": 2,
+        "D19": 6,
+        "D21": 2,
+    },
+    "imap_backend": {
+        "A15": 2,
+        "A16": 7,
+        "B4": 4,
+        "B8": 3,
+        "B14": 17,
+        "B15": 17,
+        "B16": 5,
+    },
+    "pop3_backend": {
+        "A16": 4,
+        "C1": 2,
+        "C7": 28,
+    },
+    "smtp_backend": {
+        "A16": 6,
+        "D16": 33,
+    },
+}
+
+
+@pytest.mark.parametrize("protocol", [*SERVER_SIDE, *BACKEND_SIDE])
+def test_rows(protocol: str) -> None:
+    assert Counter(row for transcript in load_all(protocol) for row in transcript.rows) == EXPECTED[protocol]
+
+
+@pytest.mark.parametrize("protocol", [*SERVER_SIDE, *BACKEND_SIDE])
+def test_names_begin_with_a_row(protocol: str) -> None:
+    """The file's name is what a failing test shows: it must lead to the case."""
+    for transcript in load_all(protocol):
+        begin = transcript.name.partition("_")[0]
+        if begin[0].isupper():
+            assert f"{begin[0]}{int(begin[1:])}" in transcript.rows, transcript.name
+        assert transcript.rows, transcript.name

@@ -1,0 +1,184 @@
+"""Misuse of a dialogue is told at once and as our own fault; it never leads to an event or a reply."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tlsgate.dialogue.backend import BeginTls, NoLogin, Outcome, Probe, SameLogin, Send
+from tlsgate.dialogue.credentials import Credentials
+from tlsgate.dialogue.events import (
+    NEED_DATA,
+    Authenticate,
+    Bounds,
+    Channel,
+    Close,
+    Ending,
+    Granted,
+    LocalProtocolError,
+    Offer,
+    Refusal,
+    Refused,
+    RemoteProtocolError,
+)
+from tlsgate.dialogue.imap import Imap
+from tlsgate.dialogue.imap_backend import ImapBackend
+from tlsgate.dialogue.pop3 import Pop3
+from tlsgate.dialogue.pop3_backend import Pop3Backend
+from tlsgate.dialogue.smtp import Mail, Submission
+from tlsgate.dialogue.smtp_backend import SmtpBackend
+from tlsgate.dialogue.smtp_reply import SmtpReply
+
+Dialogue = Imap | Pop3 | Submission
+
+_OFFER = Offer("mail.example.org")
+_LOGINS = {
+    "imap": b"a LOGIN alice pw\r\n",
+    "pop3": b"AUTH PLAIN AGFsaWNlAHB3\r\n",
+    "smtp": b"EHLO x\r\nAUTH PLAIN AGFsaWNlAHB3\r\n",
+}
+_PROTOCOLS = [*_LOGINS]
+_QUITS = {"imap": b"a LOGOUT\r\n", "pop3": b"QUIT\r\n", "smtp": b"QUIT\r\n"}
+
+
+def _dialogue(protocol: str, bounds: Bounds | None = None) -> Dialogue:
+    bounds = bounds or Bounds()
+    if protocol == "smtp":
+        return Submission(_OFFER, Channel.ENCRYPTED, bounds, size=1000, recipients=2)
+    return (Imap if protocol == "imap" else Pop3)(_OFFER, Channel.ENCRYPTED, bounds)
+
+
+def _asking(protocol: str, bounds: Bounds | None = None) -> Dialogue:
+    """A dialogue that waits for a verdict."""
+    dialogue = _dialogue(protocol, bounds)
+    dialogue.receive(_LOGINS[protocol])
+    while not isinstance(event := dialogue.next_event(), Authenticate):
+        assert event is not NEED_DATA
+    return dialogue
+
+
+@pytest.mark.parametrize("protocol", _PROTOCOLS)
+def test_no_event_while_a_verdict_is_due(protocol: str) -> None:
+    """Reading on would answer a pipelined command before the login."""
+    dialogue = _asking(protocol)
+    with pytest.raises(LocalProtocolError):
+        dialogue.next_event()
+
+
+@pytest.mark.parametrize("protocol", _PROTOCOLS)
+def test_no_verdict_that_was_not_asked_for(protocol: str) -> None:
+    """A stray Granted would be a login without credentials."""
+    dialogue = _dialogue(protocol)
+    with pytest.raises(LocalProtocolError):
+        dialogue.send(Granted())
+    dialogue = _asking(protocol)
+    dialogue.send(Refused(Refusal.AUTHENTICATION_FAILED))
+    with pytest.raises(LocalProtocolError):
+        dialogue.send(Granted())
+
+
+@pytest.mark.parametrize("protocol", ["imap", "pop3"])
+def test_no_handover_before_the_login_stands(protocol: str) -> None:
+    """Octets given away too early would reach a backend as if a logged-in client had sent them."""
+    for dialogue in (_dialogue(protocol), _asking(protocol)):
+        assert not isinstance(dialogue, Submission)
+        with pytest.raises(LocalProtocolError):
+            dialogue.handover()
+
+
+@pytest.mark.parametrize("protocol", ["imap", "pop3"])
+def test_no_event_behind_a_granted_login(protocol: str) -> None:
+    dialogue = _asking(protocol)
+    dialogue.send(Granted())
+    with pytest.raises(LocalProtocolError):
+        dialogue.next_event()
+
+
+@pytest.mark.parametrize("protocol", _PROTOCOLS)
+def test_nothing_behind_the_end(protocol: str) -> None:
+    dialogue = _dialogue(protocol)
+    dialogue.receive(_QUITS[protocol])
+    assert isinstance(dialogue.next_event(), Close)
+    with pytest.raises(LocalProtocolError):
+        dialogue.next_event()
+    with pytest.raises(LocalProtocolError):
+        dialogue.send(Granted())
+
+
+@pytest.mark.parametrize("protocol", _PROTOCOLS)
+@pytest.mark.parametrize("reason", [Ending.LOGIN_TIMEOUT, Ending.SHUTDOWN, Ending.OVER_CAPACITY])
+def test_the_caller_can_end_it_at_any_time(protocol: str, reason: Ending) -> None:
+    """Time runs out while a verdict is due too: a line for the client, then nothing more."""
+    for dialogue in (_dialogue(protocol), _asking(protocol)):
+        said = dialogue.ending(reason)
+        assert said.endswith(b"\r\n") and said.count(b"\n") == 1
+        assert said.startswith({"imap": b"* BYE ", "pop3": b"-ERR ", "smtp": b"421 "}[protocol])
+        with pytest.raises(LocalProtocolError):
+            dialogue.next_event()
+
+
+@pytest.mark.parametrize("protocol", _PROTOCOLS)
+def test_the_last_refusal_leads_to_the_end(protocol: str) -> None:
+    dialogue = _asking(protocol, Bounds(auth_attempts=1))
+    dialogue.send(Refused(Refusal.AUTHENTICATION_FAILED))
+    event = dialogue.next_event()
+    assert isinstance(event, Close) and event.reason is Ending.AUTH_ATTEMPTS
+
+
+def test_smtp_answers_only_what_was_asked() -> None:
+    """An answer too many would put a later command's reply in the place of an earlier one."""
+    dialogue = _asking("smtp")
+    assert isinstance(dialogue, Submission)
+    with pytest.raises(LocalProtocolError):
+        dialogue.answer(SmtpReply(250))
+    dialogue.send(Granted())
+    dialogue.receive(b"MAIL FROM:<a@b.example>\r\n")
+    assert isinstance(dialogue.next_event(), Mail)
+    with pytest.raises(LocalProtocolError):
+        dialogue.next_event()
+    dialogue.answer(SmtpReply(250))
+    with pytest.raises(LocalProtocolError):
+        dialogue.answer(SmtpReply(250))
+
+
+@pytest.mark.parametrize("new", [ImapBackend, Pop3Backend])
+def test_a_login_is_needed_where_mail_is_read(new: Callable[..., ImapBackend | Pop3Backend]) -> None:
+    backend = new(NoLogin(), starttls=False, hostname="mail.example.org")
+    backend.receive(b"* OK hi\r\n" if new is ImapBackend else b"+OK hi\r\n")
+    with pytest.raises(LocalProtocolError):
+        backend.next_event()
+
+
+@pytest.mark.parametrize("new", [ImapBackend, Pop3Backend, SmtpBackend])
+def test_a_backend_dialogue_that_failed_gives_nothing_more(
+    new: Callable[..., ImapBackend | Pop3Backend | SmtpBackend],
+) -> None:
+    """What is asked again must not get an outcome that never was."""
+    backend = new(SameLogin(Credentials("alice", b"pw")), starttls=False, hostname="mail.example.org")
+    backend.receive(b"nonsense\r\n")
+    with pytest.raises(RemoteProtocolError):
+        backend.next_event()
+    for _ in range(2):
+        with pytest.raises(LocalProtocolError):
+            backend.next_event()
+
+
+def test_a_backend_dialogue_that_ended_gives_nothing_more() -> None:
+    backend = Pop3Backend(Probe(), starttls=True, hostname="mail.example.org")
+    told = []
+    for said in (b"+OK\r\n", b"+OK\r\n", b"+OK\r\n.\r\n"):
+        backend.receive(said)
+        while (event := backend.next_event()) is not NEED_DATA:
+            told.append(event)
+            if isinstance(event, Outcome):
+                break
+    assert told == [Send(b"STLS\r\n"), BeginTls(), Send(b"CAPA\r\n"), Send(b"QUIT\r\n"), Outcome(None, ())]
+    with pytest.raises(LocalProtocolError):
+        backend.next_event()
+
+
+def test_what_is_sent_to_a_backend_is_not_shown() -> None:
+    assert "hunter2" not in repr(Send(b"PASS hunter2\r\n"))
+    assert "hunter2" not in repr(Authenticate("PLAIN", Credentials("alice", b"hunter2")))
+    assert "hunter2" not in repr(SameLogin(Credentials("alice", b"hunter2")))

@@ -1,0 +1,130 @@
+"""The end of a message: one message in is one message out, to however sloppy a reader (SMTP smuggling)."""
+
+from __future__ import annotations
+
+import re
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tlsgate.dialogue.smtp_data import END_OF_DATA, BodyFault, DataDecoder
+
+# A dot alone between any octets that any server was ever seen to take for the end of a line.
+_SLOPPY_END = re.compile(rb"(?<=[\r\n\0])\.(?=[\r\n\0])")
+
+_octets = st.text("\r\n.\0ax", max_size=40).map(str.encode)
+_lines = st.lists(st.text(".ax ", max_size=6).map(str.encode), max_size=8)
+_sizes = st.lists(st.integers(1, 9), min_size=1, max_size=8)
+
+
+def _cut(data: bytes, sizes: list[int]) -> list[bytes]:
+    pieces: list[bytes] = []
+    at = 0
+    while at < len(data):
+        size = sizes[len(pieces) % len(sizes)]
+        pieces.append(data[at : at + size])
+        at += size
+    return pieces
+
+
+def _fed(pieces: list[bytes], limit: int = 1000) -> tuple[bytes, DataDecoder]:
+    """What was passed on, and the decoder; what came behind the end is in ``rest`` whole."""
+    decoder = DataDecoder(limit)
+    passed = b""
+    for number, piece in enumerate(pieces):
+        passed += decoder.feed(piece)
+        if decoder.ended:
+            decoder.rest += b"".join(pieces[number + 1 :])
+            break
+    return passed, decoder
+
+
+def _stuffed(message: bytes) -> bytes:
+    """RFC 5321 4.5.2, as a right client does it."""
+    return re.sub(rb"(?m)^\.", b"..", message) + b".\r\n"
+
+
+def _unstuffed(data: bytes) -> bytes:
+    """RFC 5321 4.5.2, as a right server does it, line by line. Data behind the end is an error here."""
+    message = b""
+    lines = data.split(b"\r\n")
+    while (line := lines.pop(0)) != b".":
+        message += line.removeprefix(b".") + b"\r\n"
+    assert lines == [b""]
+    return message
+
+
+@given(_lines, _sizes, st.binary(max_size=20))
+def test_a_right_message_arrives_as_it_was(lines: list[bytes], sizes: list[int], behind: bytes) -> None:
+    message = b"".join(line + b"\r\n" for line in lines)
+    passed, decoder = _fed(_cut(_stuffed(message) + behind, sizes))
+    assert decoder.ended and decoder.fault is None
+    assert _unstuffed(passed + END_OF_DATA) == message
+    assert decoder.rest == behind
+    assert decoder.size == len(message)
+
+
+@given(_octets, _sizes)
+def test_no_reader_sees_two_messages(data: bytes, sizes: list[int]) -> None:
+    """Whatever is sent: a message that stands has one end for every reader, and one that doesn't has none."""
+    passed, decoder = _fed(_cut(data + b"\r\n.\r\n", sizes))
+    assert decoder.ended
+    ends = [found.start() for found in _SLOPPY_END.finditer(b"\r\n" + passed)]
+    assert ends == [], passed
+    if decoder.fault is None:
+        whole = b"\r\n" + passed + END_OF_DATA
+        assert len(_SLOPPY_END.findall(whole)) == 1
+        assert not re.search(rb"\r(?!\n)|(?<!\r)\n|\0", whole)
+
+
+@given(_octets, _sizes, st.integers(0, 20))
+def test_segments_mean_nothing(data: bytes, sizes: list[int], limit: int) -> None:
+    """Also which fault is told, when there are several."""
+    data += b"\r\n.\r\n" + data
+    passed, decoder = _fed(_cut(data, sizes), limit)
+    at_once, whole = _fed([data], limit)
+    assert (decoder.fault, decoder.size, decoder.rest) == (whole.fault, whole.size, whole.rest)
+    if whole.fault is None:
+        assert passed == at_once
+    else:
+        assert at_once == b""
+
+
+@given(_octets, _sizes)
+def test_what_is_held_back_is_bounded(data: bytes, sizes: list[int]) -> None:
+    """Between segments at most the four octets that may begin the end are kept."""
+    decoder = DataDecoder(10_000)
+    fed = passed = 0
+    for piece in _cut(data, sizes):
+        passed += len(decoder.feed(piece))
+        fed += len(piece)
+        if decoder.ended or decoder.fault:
+            return
+        assert 0 <= fed - passed <= 4
+
+
+def test_sizes_leave_out_stuffing_and_the_end() -> None:
+    """RFC 1870 5: the size that was declared is the message's, not the wire's."""
+    for message, size in ((b"", 0), (b"\r\n", 2), (b".\r\n", 3), (b"..\r\n.a\r\n", 8)):
+        for sizes in ([1], [100]):
+            _, decoder = _fed(_cut(_stuffed(message), sizes), size)
+            assert (decoder.size, decoder.fault) == (size, None)
+            if size:
+                _, decoder = _fed(_cut(_stuffed(message), sizes), size - 1)
+                assert decoder.fault is BodyFault.TOO_LARGE
+
+
+def test_a_wrong_octet_is_told_before_a_size() -> None:
+    """A smuggling attempt must not hide in the statistics of large messages."""
+    for wrong, fault in ((b"\r", BodyFault.BARE_CR), (b"\n", BodyFault.BARE_LF), (b"\0", BodyFault.NUL)):
+        for sizes in ([1], [100]):
+            _, decoder = _fed(_cut(b"x" * 50 + wrong + b"x\r\n.\r\n", sizes), 10)
+            assert decoder.fault is fault
+
+
+def test_the_end_is_looked_for_behind_a_fault() -> None:
+    """Else what follows a refused message would never be read again."""
+    passed, decoder = _fed([b"a\nb\r\n", b"more\r\n.\r\nQUIT\r\n"])
+    assert decoder.ended
+    assert passed == b""
+    assert decoder.rest == b"QUIT\r\n"

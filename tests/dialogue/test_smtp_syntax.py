@@ -1,0 +1,166 @@
+"""SMTP's grammar: what passes is one command for a backend, whatever it was made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tlsgate.dialogue.smtp_syntax import (
+    LONGEST_PATH,
+    MAIL_PARAMETERS,
+    Parameters,
+    Path,
+    SmtpSyntaxError,
+    check_parameters,
+    command,
+    ehlo_name,
+    forward_path,
+    reverse_path,
+)
+
+_SPECIAL = '<>@."\\ ,:;=%!+\r\n\0\tab\u00e4\u0085\u2028[]1'
+_ALL = frozenset(MAIL_PARAMETERS.values())
+
+
+@given(st.text(_SPECIAL, max_size=24) | st.text(max_size=24), st.text(_SPECIAL + "SIZE", max_size=24))
+def test_what_passes_is_one_line_and_means_the_same(address: str, parameters: str) -> None:
+    """The encoder towards a backend: no argument can make a second command or a second address of it."""
+    for read, keyword in ((reverse_path, "FROM:"), (forward_path, "TO:")):
+        for form in (f"{keyword}<{address}>{parameters}", f"{keyword}<{address}> {parameters}", f"{keyword}{address}"):
+            try:
+                path, given_parameters = read(form)
+            except SmtpSyntaxError as error:
+                assert error.code[:3] == "501"
+                continue
+            wire = command(f"X {keyword}"[:-1], path, given_parameters)
+            assert wire.endswith(b"\r\n") and wire.count(b"\n") == wire.count(b"\r") == 1
+            assert b"\0" not in wire and b"\t" not in wire
+            assert read(wire.decode()[2:-2]) == (path, given_parameters)
+
+
+@pytest.mark.parametrize(
+    ("argument", "mailbox"),
+    [
+        ("FROM:<>", ""),
+        ("from:<a@b.example>", "a@b.example"),
+        ("FROM: <a@b.example>", "a@b.example"),
+        ("FROM:<@x.example,@y.example:a@b.example>", "a@b.example"),
+        ('FROM:<"a b"@b.example>', '"a b"@b.example'),
+        ('FROM:<"a\\"b@c"@b.example>', '"a\\"b@c"@b.example'),
+        ('FROM:<"<>"@b.example>', '"<>"@b.example'),
+        ("FROM:<a+b=c!d%e@b.example>", "a+b=c!d%e@b.example"),
+        ("FROM:<a@b.example.>", "a@b.example."),
+        ("FROM:<a@[IPv6:2001:db8::1]>", "a@[IPv6:2001:db8::1]"),
+        ("FROM:<jürgen@bücher.example>", "jürgen@bücher.example"),
+    ],
+)
+def test_reverse_paths(argument: str, mailbox: str) -> None:
+    assert reverse_path(argument) == (Path(mailbox), ())
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "a@b.example",
+        "<a@b.example",
+        "<a@b.example>>",
+        "<<a@b.example>>",
+        "<a@b@c.example>",
+        "<a b@c.example>",
+        "<a..b@c.example>",
+        "<a@b..example>",
+        "<a@-b.example>",
+        "<a@b.example,c@d.example>",
+        "<a\r\n@b.example>",
+        '<"a\r\nb"@c.example>',
+        '<"a\0b"@c.example>',
+        "<a\u0085@b.example>",
+        "<a@[]>",
+        "<a@[1.2.3.4>",
+        "< a@b.example>",
+        "<a@b.example >",
+    ],
+)
+def test_what_is_no_path(address: str) -> None:
+    for read, keyword in ((reverse_path, "FROM:"), (forward_path, "TO:")):
+        with pytest.raises(SmtpSyntaxError):
+            read(keyword + address)
+
+
+def test_the_null_path_is_no_recipient_and_postmaster_no_sender() -> None:
+    assert forward_path("TO:<Postmaster>") == (Path("Postmaster"), ())
+    for read, argument, code in (
+        (forward_path, "TO:<>", "501 5.1.3"),
+        (reverse_path, "FROM:<postmaster>", "501 5.1.7"),
+    ):
+        with pytest.raises(SmtpSyntaxError) as caught:
+            read(argument)
+        assert caught.value.code == code
+
+
+def test_the_longest_path_counts_octets_and_brackets() -> None:
+    """RFC 5321 4.5.3.1.3. Characters beyond ASCII are several octets for the backend."""
+    local = "x" * (LONGEST_PATH - 2 - len("@b.example"))
+    assert len(str(reverse_path(f"FROM:<{local}@b.example>")[0])) == LONGEST_PATH
+    for longer in (f"{local}x", f"{local[1:]}ä"):
+        with pytest.raises(SmtpSyntaxError):
+            reverse_path(f"FROM:<{longer}@b.example>")
+
+
+def test_parameters() -> None:
+    _, parameters = reverse_path("FROM:<>  size=5 BODY=8BITMIME   SMTPUTF8 ")
+    assert parameters == (("SIZE", "5"), ("BODY", "8BITMIME"), ("SMTPUTF8", None))
+    assert command("MAIL FROM", Path(""), parameters) == b"MAIL FROM:<> SIZE=5 BODY=8BITMIME SMTPUTF8\r\n"
+    for bad in ("SIZE=5", " =5", " SIZE=", " A=B=C", " A\tB", " A=\u0085", " -A", " SIZE=1 size=1", " A B A", " Ä=1"):
+        with pytest.raises(SmtpSyntaxError):
+            reverse_path(f"FROM:<>{bad}")
+
+
+@pytest.mark.parametrize(
+    ("parameters", "code"),
+    [
+        ((("SIZE", "0"), ("BODY", "7bit"), ("SMTPUTF8", None), ("AUTH", "<>")), ""),
+        ((("SIZE", None),), "501 5.5.4"),
+        ((("SIZE", "-1"),), "501 5.5.4"),
+        ((("SIZE", "²"),), "501 5.5.4"),
+        ((("SIZE", "9" * 21),), "501 5.5.4"),
+        ((("BODY", None),), "501 5.5.4"),
+        ((("BODY", "BINARYMIME"),), "501 5.5.4"),
+        ((("SMTPUTF8", "1"),), "501 5.5.4"),
+        ((("NOTIFY", "NEVER"),), "555 5.5.4"),
+        ((("XYZZY", None),), "555 5.5.4"),
+    ],
+)
+def test_values(parameters: Parameters, code: str) -> None:
+    assert _refused(lambda: check_parameters(parameters, MAIL_PARAMETERS, _ALL)) == code
+
+
+def test_parameters_come_with_their_extension() -> None:
+    for name, extension in MAIL_PARAMETERS.items():
+        value = {"SIZE": "1", "BODY": "7BIT", "SMTPUTF8": None}.get(name, "x")
+        parameters = ((name, value),)
+        assert _refused(lambda p=parameters: check_parameters(p, MAIL_PARAMETERS, _ALL)) == ""  # type: ignore[misc]
+        without = _ALL - {extension}
+        assert _refused(lambda p=parameters, w=without: check_parameters(p, MAIL_PARAMETERS, w)) == "555 5.5.4"  # type: ignore[misc]
+
+
+@given(st.text(max_size=40) | st.text("ab.-_[]:1<>\r\n\0é", max_size=40))
+def test_names_that_pass_are_safe_everywhere(name: str) -> None:
+    """The client's name goes into XCLIENT, Received, logs and pages."""
+    try:
+        assert ehlo_name(name) == name
+    except SmtpSyntaxError:
+        return
+    assert name
+    assert not set(name) - set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-:[]")
+
+
+def _refused(run: Callable[[], None]) -> str:
+    try:
+        run()
+    except SmtpSyntaxError as error:
+        return error.code
+    return ""

@@ -1,0 +1,378 @@
+"""A listener with its sessions on loopback, clients for it, and a record of all that it tells."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import socket
+import ssl
+import struct
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import trio
+import trustme
+
+from tests.legacy_server import SECRET, USER
+from tlsgate import config
+from tlsgate.admission.capacity import Capacity
+from tlsgate.auth import backend as asking_backend
+from tlsgate.auth.judgement import Judge
+from tlsgate.backends.pool import Pool
+from tlsgate.config import Address, HostPort, Limits, LoginMode, Protocol, TlsMode
+from tlsgate.listener import Listener, bind
+from tlsgate.relay import Pump
+from tlsgate.session import Service
+from tlsgate.tls.accept import TlsFacts
+from tlsgate.tls.contexts import ServerContexts
+
+HOSTNAME = "mail.example.org"
+DEFAULTS = Limits()
+
+
+@functools.cache
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@functools.cache
+def server_contexts() -> ServerContexts:
+    issued = authority().issue_cert(HOSTNAME)
+    with tempfile.TemporaryDirectory() as directory:
+        chain, key = Path(directory, "chain.pem"), Path(directory, "key.pem")
+        chain.write_bytes(b"".join(pem.bytes() for pem in issued.cert_chain_pems))
+        issued.private_key_pem.write_to_path(key)
+        return ServerContexts(config.Tls(certificate=chain, private_key=key), tuple(Protocol))
+
+
+@functools.cache
+def client_tls() -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    authority().configure_trust(context)
+    return context
+
+
+class Records:
+    """What a session has told, in order. ``fault_at``: a call that fails, for tests of faults."""
+
+    def __init__(self, fault_at: str = "") -> None:
+        self.calls: list[tuple[str, tuple[object, ...]]] = []
+        self._fault_at = fault_at
+
+    def _note(self, name: str, *values: object) -> None:
+        self.calls.append((name, values))
+        if name == self._fault_at:
+            raise RuntimeError(f"a fault that knows the password {SECRET}")
+
+    def of(self, name: str) -> list[tuple[object, ...]]:
+        return [values for called, values in self.calls if called == name]
+
+    @property
+    def end(self) -> tuple[object, ...]:
+        """The one result and reason."""
+        (end,) = self.of("ended")
+        return end
+
+    def handshaken(self, facts: TlsFacts, seconds: float) -> None:
+        self._note("handshaken", facts, seconds)
+
+    def handshake_failed(self, reason: str) -> None:
+        self._note("handshake_failed", reason)
+
+    def cleartext_auth_refused(self, mechanism: str, user: str | None) -> None:
+        self._note("cleartext_auth_refused", mechanism, user)
+
+    def auth_failed(self, mechanism: str, user: str | None, reason: str) -> None:
+        self._note("auth_failed", mechanism, user, reason)
+
+    def login_unavailable(self, mechanism: str, user: str, reason: str) -> None:
+        self._note("login_unavailable", mechanism, user, reason)
+
+    def logged_in(self, mechanism: str, user: str, backend: str, seconds: float) -> None:
+        self._note("logged_in", mechanism, user, backend, seconds)
+
+    def relaying(self) -> None:
+        self._note("relaying")
+
+    def message(self, result: str, sender: str, recipients: int, size: int, said: str) -> None:
+        self._note("message", result, sender, recipients, size, said)
+
+    def relayed(self, up: int, down: int) -> None:
+        self._note("relayed", up, down)
+
+    def ended(self, result: str, reason: str) -> None:
+        self._note("ended", result, reason)
+
+
+class ListenerRecords:
+    """A listener's own record, and one for each session. ``fault_at``: for the first session."""
+
+    def __init__(self, fault_at: str = "") -> None:
+        self.refusals: list[str] = []
+        self.sessions: list[Records] = []
+        self.clients: list[tuple[str, int]] = []
+        self.shortages = 0
+        self._fault_at = fault_at
+
+    def refused(self, result: str) -> None:
+        self.refusals.append(result)
+
+    def accepted(self, client: str, port: int) -> Records:
+        self.clients.append((client, port))
+        self.sessions.append(Records("" if self.sessions else self._fault_at))
+        return self.sessions[-1]
+
+    def shortage(self) -> None:
+        self.shortages += 1
+
+
+class BackendRecords:
+    """What is told of one backend. ``open``: connections that are counted and not closed."""
+
+    def __init__(self) -> None:
+        self.open = 0
+        self.failures: list[str] = []
+        self.states: list[bool] = []
+
+    def up(self, up: bool) -> None:
+        self.states.append(up)
+
+    def connected(self) -> None:
+        self.open += 1
+
+    def answered(self, seconds: float) -> None:
+        assert seconds >= 0
+
+    def disconnected(self) -> None:
+        self.open -= 1
+        assert self.open >= 0
+
+    def failed(self, reason: str) -> None:
+        self.failures.append(reason)
+
+
+def pool_of(
+    *addresses: Address, login: LoginMode = LoginMode.SAME, connect_timeout: float = 5.0, connections: int = 1000
+) -> Pool:
+    """A pool of backends in clear, tried in the order given."""
+    backends = tuple(config.Backend(address=address, priority=at) for at, address in enumerate(addresses))
+    settings = config.Pool(backends=backends, login=login, connect_timeout=connect_timeout)
+    return Pool("pool", settings, lambda _pool, _address: BackendRecords(), connections=connections)
+
+
+def records(pool: Pool, index: int = 0) -> BackendRecords:
+    trace = pool.backends[index].trace
+    assert isinstance(trace, BackendRecords)
+    return trace
+
+
+@dataclass
+class Gate:
+    """A running listener and what belongs to it."""
+
+    listener: Listener
+    trace: ListenerRecords
+    capacity: Capacity
+    pool: Pool
+    pump: Pump
+    protocol: Protocol
+    tls: TlsMode
+    sessions: trio.Nursery
+    ended: trio.Event
+    clients: list[Client]
+
+    @property
+    def address(self) -> tuple[str, int]:
+        host, port = self.listener.socket.getsockname()
+        return host, port
+
+    async def connect(self) -> Client:
+        """A client that has done nothing yet."""
+        self.clients.append(Client(await trio.open_tcp_stream(*self.address), self.protocol))
+        return self.clients[-1]
+
+    async def secure(self) -> Client:
+        """A client that has read the greeting and stands behind the handshake."""
+        client = await self.connect()
+        if self.tls is TlsMode.STARTTLS:
+            assert (await client.line()).startswith(client.speech.greeting)
+            assert (await client.ask(client.speech.starttls)).startswith(client.speech.go)
+            await client.start_tls()
+        else:
+            await client.start_tls()
+            assert (await client.line()).startswith(client.speech.greeting)
+        return client
+
+    async def logged_in(self) -> Client:
+        client = await self.secure()
+        said = await client.log_in()
+        assert said.startswith(client.speech.granted), said
+        return client
+
+    async def quiet(self) -> None:
+        """Wait until every session has ended and everything that is counted is back at nothing."""
+        while self.capacity.used:
+            self.ended = trio.Event()
+            await self.ended.wait()
+        self.check()
+
+    def check(self) -> None:
+        """What holds for every listener whose sessions have ended, whatever has happened to them."""
+        assert self.capacity.used == len(self.pump) == 0
+        for index, backend in enumerate(self.pool.backends):
+            assert backend.connections == records(self.pool, index).open == 0
+        response = base64.b64encode(f"\0{USER}\0{SECRET}".encode()).decode()
+        for session in self.trace.sessions:
+            assert len(session.of("ended")) == 1
+            told = repr(session.calls)
+            for secret in (SECRET, response, base64.b64encode(SECRET.encode()).decode()):
+                assert secret not in told
+
+
+@asynccontextmanager
+async def gate(
+    protocol: Protocol,
+    tls: TlsMode,
+    pool: Pool,
+    limits: Limits = DEFAULTS,
+    *,
+    fault_at: str = "",
+    judge: Judge = asking_backend.judge,
+) -> AsyncIterator[Gate]:
+    """Run a listener; at the end its sessions are cut, and ``Gate.check`` must hold."""
+    pump, capacity, trace = Pump(), Capacity(limits.connections), ListenerRecords(fault_at)
+    service = Service(protocol, tls, server_contexts(), pool, pump, limits, HOSTNAME, ("PLAIN", "LOGIN"), judge)
+
+    def on_end() -> None:
+        capacity.leave()
+        built.ended.set()
+
+    listener = Listener(bind(HostPort("127.0.0.1", 0)), service, capacity, trace, on_end)
+    async with trio.open_nursery() as running:
+        running.start_soon(pump.run)
+        sessions: trio.Nursery = await running.start(_hold)
+        built = Gate(listener, trace, capacity, pool, pump, protocol, tls, sessions, trio.Event(), [])
+        running.start_soon(listener.run, sessions)
+        try:
+            yield built
+        finally:
+            listener.stop()
+            running.cancel_scope.cancel()
+    for client in built.clients:
+        client.close()
+    built.check()
+
+
+async def _hold(task_status: trio.TaskStatus[trio.Nursery]) -> None:
+    """A nursery for the sessions, which a test may cancel without being cancelled itself."""
+    async with trio.open_nursery() as sessions:
+        task_status.started(sessions)
+        await trio.sleep_forever()
+
+
+def limits(**changed: float) -> Limits:
+    """The default limits but for some."""
+    return msgspec.structs.replace(DEFAULTS, **changed)
+
+
+@dataclass(frozen=True)
+class Speech:
+    """What a protocol's client says, and how it knows the answers."""
+
+    greeting: bytes
+    starttls: bytes
+    go: bytes
+    granted: bytes
+    refused: bytes
+    unavailable: bytes
+    ending: bytes
+
+
+SPEECH = {
+    Protocol.IMAP: Speech(
+        b"* OK ", b"a STARTTLS", b"a OK ", b"a OK ", b"a NO [AUTHENTICATIONFAILED] ", b"a NO [UNAVAILABLE] ", b"* BYE "
+    ),
+    Protocol.POP3: Speech(b"+OK ", b"STLS", b"+OK ", b"+OK ", b"-ERR [AUTH] ", b"-ERR [SYS/TEMP] ", b"-ERR "),
+    Protocol.SUBMISSION: Speech(b"220 ", b"STARTTLS", b"220 ", b"235 2.7.0 ", b"535 5.7.8 ", b"454 4.7.0 ", b"421 4."),
+}
+
+
+class Client:
+    """A mail client, line by line."""
+
+    def __init__(self, stream: trio.SocketStream, protocol: Protocol) -> None:
+        self.socket = stream.socket
+        self.speech = SPEECH[protocol]
+        self._protocol = protocol
+        self._stream: trio.abc.Stream = stream
+        self._unread = bytearray()
+        self._greeted = False
+
+    async def send(self, data: bytes) -> None:
+        await self._stream.send_all(data)
+
+    async def line(self) -> bytes:
+        """The next line without its CR LF; b"" at the end."""
+        while (at := self._unread.find(b"\r\n")) < 0:
+            try:
+                data = await self._stream.receive_some(65536)
+            except trio.BrokenResourceError:
+                data = b""
+            if not data:
+                return b""
+            self._unread += data
+        line = bytes(self._unread[:at])
+        del self._unread[: at + 2]
+        return line
+
+    async def ended(self) -> bool:
+        """Whether nothing more came but the end."""
+        return await self.line() == b"" and not self._unread
+
+    async def ask(self, command: bytes) -> bytes:
+        """Send a command and read the last line of its reply."""
+        await self.send(command + b"\r\n")
+        return await self.reply()
+
+    async def reply(self) -> bytes:
+        """The next reply's last line."""
+        line = await self.line()
+        while self._protocol is Protocol.SUBMISSION and line[3:4] == b"-":
+            line = await self.line()
+        return line
+
+    async def start_tls(self) -> None:
+        assert not self._unread
+        self._stream = trio.SSLStream(self._stream, client_tls(), server_hostname=HOSTNAME, https_compatible=True)
+        await self._stream.do_handshake()
+
+    def login_commands(self, secret: str) -> list[bytes]:
+        match self._protocol:
+            case Protocol.IMAP:
+                return [f'a LOGIN "{USER}" "{secret}"'.encode()]
+            case Protocol.POP3:
+                return [f"USER {USER}".encode(), f"PASS {secret}".encode()]
+            case _:
+                hello = [] if self._greeted else [b"EHLO client.example"]
+                self._greeted = True
+                return [*hello, b"AUTH PLAIN " + base64.b64encode(f"\0{USER}\0{secret}".encode())]
+
+    async def log_in(self, secret: str = SECRET) -> bytes:
+        """Try to log in; the reply that decides."""
+        said = b""
+        for command in self.login_commands(secret):
+            said = await self.ask(command)
+        return said
+
+    def close(self) -> None:
+        """Close at once, as a process that dies does."""
+        self.socket.close()
+
+    def reset(self) -> None:
+        """End the connection by RST."""
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.socket.close()

@@ -1,0 +1,1 @@
+"""Credentials in, identity or refusal out; one file a source."""

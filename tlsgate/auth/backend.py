@@ -1,0 +1,14 @@
+"""The source "backend": the legacy server's own login decides, with the client's own secret."""
+
+from __future__ import annotations
+
+from tlsgate.auth.judgement import Finding
+from tlsgate.dialogue.credentials import Credentials
+from tlsgate.dialogue.events import Refusal, Refused
+
+
+def judge(shown: Credentials) -> Finding | Refused:
+    """Only the backend can tell. To act as somebody else needs a source that can allow it; this one can't."""
+    if shown.authzid not in ("", shown.user):
+        return Refused(Refusal.AUTHORIZATION_FAILED)
+    return Finding.UNDECIDED

@@ -1,0 +1,1 @@
+"""Legacy servers: pools, health, fail-over, connecting, logging in."""

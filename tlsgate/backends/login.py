@@ -1,0 +1,156 @@
+"""Connecting to a backend and holding its side of the dialogue up to the login, with fail-over inside one attempt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import trio
+
+from tlsgate.backends.faults import BackendFault, NoBackend, Reason
+from tlsgate.backends.pool import Backend, Pool
+from tlsgate.backends.stream import BackendTlsStream, connect, connected
+from tlsgate.config import BackendTls
+from tlsgate.dialogue.backend import BackendDialogue, BeginTls, Outcome, Purpose, Send
+from tlsgate.dialogue.events import NeedData, RemoteProtocolError
+from tlsgate.tls.stream import Stream, StreamLost
+
+# Servers hold back the answer to a wrong password for seconds; more than this is a server that hangs.
+ANSWER_TIMEOUT = 30.0
+
+NewDialogue = Callable[[Purpose, bool, tuple[str, ...]], BackendDialogue]
+
+
+@dataclass(frozen=True, slots=True)
+class BackendSession:
+    """A backend that has answered. Who takes its stream over calls ``backend.released()`` once it is closed."""
+
+    backend: Backend
+    stream: Stream
+    dialogue: BackendDialogue
+    outcome: Outcome
+    purpose: Purpose
+
+    def close(self) -> None:
+        """Close the connection at once, whatever is under way there. Only once."""
+        self.stream.close()
+        self.backend.released()
+
+
+async def log_in(pool: Pool, purpose: Purpose, new_dialogue: NewDialogue) -> BackendSession:
+    """Log in at the first backend of the pool that can be used. Raises NoBackend when none can.
+
+    A backend's refusal of the credentials is an answer, not a fault: no other backend is asked then.
+    """
+    last = "every backend is at its connection limit"
+    for backend in pool.candidates():
+        try:
+            session = await ask(backend, purpose, new_dialogue, pool.settings.connect_timeout)
+        except BackendFault as fault:
+            backend.trace.failed(fault.reason)
+            if fault.down:
+                backend.mark(up=False, why=fault.text)
+            last = f"{backend.address}: {fault}"
+        else:
+            backend.mark(up=True)
+            return session
+    raise NoBackend(last)
+
+
+async def ask(backend: Backend, purpose: Purpose, new_dialogue: NewDialogue, connect_timeout: float) -> BackendSession:
+    """Connect to one backend and do ``purpose`` there. Raises BackendFault.
+
+    ``connect_timeout``: seconds until it has greeted and TLS stands; its answers have ANSWER_TIMEOUT, and always end
+    early enough for us to answer within the caller's own deadline.
+    """
+    began = trio.current_time()
+    attempt = _Attempt(backend, connect_timeout)
+    backend.taken()
+    done = False
+    try:
+        with attempt.scope:
+            dialogue = new_dialogue(purpose, backend.settings.tls is BackendTls.STARTTLS, backend.capabilities or ())
+            outcome = await attempt.converse(dialogue)
+            backend.trace.answered(trio.current_time() - began)
+            done = True
+    except StreamLost as lost:
+        reason = Reason.CLOSED if attempt.heard else Reason.CONNECT
+        raise BackendFault(reason, lost.reason, down=not attempt.asked) from None
+    except RemoteProtocolError as error:
+        raise BackendFault(Reason.PROTOCOL, str(error), down=False) from None
+    finally:
+        if not done:
+            attempt.close()
+            backend.released()
+    if not done:
+        raise BackendFault(Reason.TIMEOUT, "no answer in time", down=not attempt.hurried)
+    return BackendSession(backend, attempt.open_stream(), dialogue, outcome, purpose)
+
+
+class _Attempt:
+    """One connection under way to a backend.
+
+    ``heard``: it has said something. ``asked``: it was sent a command behind its TLS, so a fault may come of what the
+    client has shown. ``hurried``: it had less than its time, for the caller has no more.
+    """
+
+    def __init__(self, backend: Backend, connect_timeout: float) -> None:
+        self._backend = backend
+        self._stream: Stream | None = None
+        self._callers_deadline = trio.current_effective_deadline()
+        self.heard = self.asked = self.hurried = False
+        self.scope = trio.CancelScope(deadline=self._deadline(connect_timeout))
+
+    async def converse(self, dialogue: BackendDialogue) -> Outcome:
+        """Raises StreamLost, BackendFault, RemoteProtocolError."""
+        security = self._backend.settings.tls
+        self._stream = await connect(self._backend.settings.address)
+        if security is BackendTls.IMPLICIT:
+            await connected(self._stream)
+            await self._begin_tls()
+        while True:
+            match dialogue.next_event():
+                case NeedData():
+                    dialogue.receive(await self._receive())
+                case Send(data):
+                    if security is not BackendTls.STARTTLS:
+                        self.asked = True
+                        self.scope.deadline = self._deadline(ANSWER_TIMEOUT)
+                    await self.open_stream().send(data)
+                case BeginTls():
+                    await self._begin_tls()
+                    security = BackendTls.IMPLICIT
+                case Outcome() as outcome:
+                    return outcome
+
+    def open_stream(self) -> Stream:
+        if self._stream is None:
+            raise LookupError("not connected")
+        return self._stream
+
+    def close(self) -> None:
+        if self._stream is not None:
+            self._stream.close()
+
+    async def _receive(self) -> bytes:
+        data = await self.open_stream().receive()
+        if not data:
+            raise BackendFault(Reason.CLOSED, "closed before it answered", down=not self.asked)
+        self.heard = True
+        return data
+
+    async def _begin_tls(self) -> None:
+        host = getattr(self._backend.settings.address, "host", "localhost")
+        name = self._backend.settings.server_name or host
+        try:
+            over = BackendTlsStream(self.open_stream().socket, self._backend.tls_context, name)
+            self._stream = over
+            await over.handshake()
+        except StreamLost as lost:
+            raise BackendFault(Reason.TLS, lost.reason) from None
+
+    def _deadline(self, seconds: float) -> float:
+        now = trio.current_time()
+        most = (self._callers_deadline - now) * 0.9
+        self.hurried = most < seconds
+        return now + min(seconds, most)

@@ -1,0 +1,34 @@
+"""The command line: one file a command, no logic of its own."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+
+from tlsgate import __version__
+
+# Imported only when asked for: `check` needs no listener and `demo` no config file.
+_COMMANDS = {
+    "run": "serve until SIGTERM or SIGINT; SIGHUP reloads the config",
+    "check": "parse the config, load what it names, print what would be served",
+    "demo": "a sample gateway with a sample backend on loopback: no config, no root, nothing else needed",
+}
+_NEEDS_CONFIG = ("run", "check")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; gives its exit code."""
+    parser = argparse.ArgumentParser(
+        prog="tlsgate", description="A TLS-enforcing gateway in front of legacy mail servers"
+    )
+    parser.add_argument("--version", action="version", version=f"tlsgate {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
+    for name, text in _COMMANDS.items():
+        command = commands.add_parser(name, help=text, description=text)
+        if name in _NEEDS_CONFIG:
+            command.add_argument("--config", type=Path, required=True, metavar="FILE", help="the TOML config file")
+    chosen = parser.parse_args(arguments)
+    execute = import_module(f"tlsgate.cli.{chosen.command}").execute
+    return int(execute(chosen))

@@ -1,0 +1,54 @@
+"""tlsgate check: parse the config, load what it names, say what would be served."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from tlsgate.config import ConfigError, Pool, load, not_active
+from tlsgate.gateway import Prepared, prepare
+from tlsgate.tls.certificate import Certificate, CertificateFault
+
+GOOD, BAD_CONFIG = 0, 2
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Check ``arguments.config``; gives the exit code."""
+    try:
+        prepared = prepare(load(Path(arguments.config).absolute()))
+    except (ConfigError, CertificateFault) as fault:
+        print(fault, file=sys.stderr)
+        return BAD_CONFIG
+    print("\n".join(report(prepared)))
+    return GOOD
+
+
+def report(prepared: Prepared) -> Iterator[str]:
+    """What would be served, a line each."""
+    settings = prepared.settings
+    served = {each.name for each in prepared.listeners.values()}
+    yield f"{settings.server.hostname}: the config is good"
+    for listener in settings.listeners:
+        note = "" if listener.name in served else "   (not active yet)"
+        place = f"{listener.protocol} at {listener.address}, tls {listener.tls}"
+        yield f"listener {listener.name}: {place}, pool {listener.pool}{note}"
+    for name, pool in settings.pools.items():
+        yield from _pool(name, pool)
+    for certificate in prepared.contexts.certificates:
+        yield _certificate(certificate)
+    yield f"admin: {settings.admin.address}"
+    yield from (f"{key}: not active yet" for key in not_active(settings))
+
+
+def _pool(name: str, pool: Pool) -> Iterator[str]:
+    for backend in pool.backends:
+        verified = "" if backend.verify or backend.tls == "none" else ", certificate NOT verified"
+        share = f"priority {backend.priority}, weight {backend.weight}"
+        yield f"pool {name}: {backend.address}, tls {backend.tls}{verified}, {share}"
+
+
+def _certificate(certificate: Certificate) -> str:
+    names = ", ".join(certificate.names) or "no names"
+    return f"certificate {certificate.path}: {names}; valid until {certificate.expires:%Y-%m-%d %H:%M} UTC"

@@ -1,0 +1,163 @@
+"""What the backend-side dialogues have in common: events, the login to do, and the reading of lines within bounds.
+
+A backend-side dialogue is written as a generator, read from top to bottom: it yields what to do next and is resumed
+by ``next_event``. A backend that breaks the protocol ends it with RemoteProtocolError, whatever it was about to say.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Generator
+from dataclasses import dataclass, replace
+
+from tlsgate.dialogue import sasl
+from tlsgate.dialogue.buffer import LineTooLong, ReceiveBuffer
+from tlsgate.dialogue.credentials import Credentials
+from tlsgate.dialogue.events import NEED_DATA, Granted, LocalProtocolError, NeedData, Refused, RemoteProtocolError
+from tlsgate.dialogue.imap_syntax import escaped
+from tlsgate.dialogue.replies import printable
+
+LONGEST_LINE = 16384
+MOST_LINES = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Write these octets to the backend. They may hold a secret: no repr."""
+
+    data: bytes
+
+    def __repr__(self) -> str:
+        return f"Send({len(self.data)} octets)"
+
+
+@dataclass(frozen=True, slots=True)
+class BeginTls:
+    """Do the TLS handshake with the backend now; nothing it sent in clear is left."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The dialogue's end. ``verdict``: None after a mere probe; ``capabilities``: what the backend says it can do."""
+
+    verdict: Granted | Refused | None
+    capabilities: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """Ask what the backend can do, then take leave."""
+
+
+@dataclass(frozen=True, slots=True)
+class SameLogin:
+    """Log in as the client did, with its own secret."""
+
+    credentials: Credentials
+
+
+@dataclass(frozen=True, slots=True)
+class NoLogin:
+    """The backend trusts us: no login (SMTP only)."""
+
+
+Purpose = Probe | SameLogin | NoLogin
+BackendEvent = Send | BeginTls | Outcome
+Steps = Generator[BackendEvent | NeedData, None, Outcome]
+
+
+class BackendDialogue(ABC):
+    """One connection to a backend until it is logged in.
+
+    ``purpose``: what to do there. ``starttls``: TLS must be begun in clear text first; a backend without it is a
+    fault, never a reason to go on in clear. ``hostname``: our name, for EHLO. ``known``: capabilities learned
+    earlier, "" for none, for backends whose greeting shows none.
+    """
+
+    def __init__(self, purpose: Purpose, *, starttls: bool, hostname: str, known: tuple[str, ...] = ()) -> None:
+        self._purpose = purpose
+        self._starttls = starttls
+        self._hostname = hostname
+        self._known = known
+        self._buffer = ReceiveBuffer()
+        self._lines = 0
+        self._steps = self._run()
+        self._ended = False
+
+    @abstractmethod
+    def _run(self) -> Steps: ...
+
+    def receive(self, data: bytes) -> None:
+        """Append what came from the backend."""
+        self._buffer.append(data)
+
+    def next_event(self) -> BackendEvent | NeedData:
+        """The next thing to do, or NEED_DATA. Raises RemoteProtocolError when the backend breaks the protocol."""
+        if self._ended:
+            raise LocalProtocolError("the dialogue has ended")
+        try:
+            return next(self._steps)
+        except StopIteration as end:
+            self._ended = True
+            outcome: Outcome = end.value
+            return self._without_secret(outcome)
+        except RemoteProtocolError:
+            self._ended = True
+            raise
+
+    def handover(self) -> bytes:
+        """What the backend has sent behind the end of the login."""
+        return self._buffer.take_all()
+
+    def _without_secret(self, outcome: Outcome) -> Outcome:
+        """Drop the backend's words where they quote what we sent: they go on to the client and to the log."""
+        verdict = outcome.verdict
+        if verdict is None or not any(shown in verdict.text for shown in self._secret_forms()):
+            return outcome
+        return Outcome(replace(verdict, text=""), outcome.capabilities)
+
+    def _secret_forms(self) -> list[str]:
+        """How the secret may stand in a reply. Their beginnings do: a long echo is cut short."""
+        if not isinstance(self._purpose, SameLogin):
+            return []
+        who = self._purpose.credentials
+        forms = (
+            who.secret,
+            escaped(who.secret),
+            sasl.encode(who.secret),
+            sasl.encode(plain_response(who)),
+        )
+        return [shown for form in forms if (shown := printable(form, 64))]
+
+    # -- for the protocols --------------------------------------------------------------------------
+
+    def _read_line(self) -> Generator[NeedData, None, bytes]:
+        """One line without its end. Raises RemoteProtocolError on endless lines or a flood of them."""
+        self._lines += 1
+        if self._lines > MOST_LINES:
+            raise RemoteProtocolError("too many lines before login")
+        while True:
+            try:
+                line = self._buffer.line(LONGEST_LINE)
+            except LineTooLong:
+                raise RemoteProtocolError("line too long") from None
+            if line is not None:
+                return line.rstrip(b"\r\n")
+            yield NEED_DATA
+
+    def _nothing_behind(self) -> None:
+        """Hold the backend to silence: what comes unasked before TLS or our credentials may be injected."""
+        if len(self._buffer):
+            raise RemoteProtocolError("unexpected data behind a reply")
+
+
+def plain_response(who: Credentials) -> bytes:
+    """The response of SASL PLAIN (RFC 4616), not yet encoded."""
+    return b"\0" + who.user.encode() + b"\0" + who.secret
+
+
+def refusal(verdict: Granted | Refused) -> Refused:
+    """An answer that came before the secret was sent. Raises RemoteProtocolError unless it is a refusal."""
+    if isinstance(verdict, Granted):
+        raise RemoteProtocolError("backend grants a login before it was told the password")
+    return verdict

@@ -1,0 +1,151 @@
+"""Events of the server-side dialogues, and what a caller answers them with."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+
+from tlsgate.dialogue.credentials import Credentials
+
+
+class NeedData(enum.Enum):
+    """Nothing more can be said before the peer has sent more."""
+
+    NEED_DATA = enum.auto()
+
+
+NEED_DATA = NeedData.NEED_DATA
+
+
+class Channel(enum.Enum):
+    """What the dialogue runs over. Credentials exist as an event only on an encrypted one."""
+
+    CLEARTEXT = enum.auto()
+    ENCRYPTED = enum.auto()
+
+
+class Refusal(enum.StrEnum):
+    """Why a login isn't granted; ``replies.REFUSALS`` has each protocol's words for it."""
+
+    AUTHENTICATION_FAILED = "authentication_failed"
+    AUTHORIZATION_FAILED = "authorization_failed"
+    EXPIRED = "expired"
+    UNAVAILABLE = "unavailable"
+    LIMIT = "limit"
+    IN_USE = "in_use"
+    CONTACT_ADMIN = "contact_admin"
+
+
+class Ending(enum.StrEnum):
+    """Why we end a connection; ``replies.ENDINGS`` has each protocol's words for it."""
+
+    LOGOUT = "logout"
+    LINE_TOO_LONG = "line_too_long"
+    LITERAL_TOO_LONG = "literal_too_long"
+    BAD_COMMANDS = "bad_commands"
+    COMMANDS = "too_many_commands"
+    AUTH_ATTEMPTS = "auth_attempts"
+    STARTTLS_INJECTION = "starttls_injection"
+    FOREIGN_PROTOCOL = "foreign_protocol"
+    MESSAGE_TOO_LARGE = "message_too_large"
+    GREETING_TIMEOUT = "greeting_timeout"
+    LOGIN_TIMEOUT = "login_timeout"
+    IDLE_TIMEOUT = "idle_timeout"
+    OVER_CAPACITY = "over_capacity"
+    SHUTDOWN = "shutdown"
+    FAULT = "fault"
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """Bytes for the peer; the dialogue goes on."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class StartTls:
+    """Write ``data``, then do the handshake; this dialogue has ended."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Authenticate:
+    """Credentials were shown over TLS. Answer by ``send(Granted(...))`` or ``send(Refused(...))``."""
+
+    mechanism: str
+    credentials: Credentials
+
+
+@dataclass(frozen=True, slots=True)
+class CleartextAuthRefused:
+    """Authentication before TLS: write ``data``. ``user`` is what was shown (that password is burned), else None."""
+
+    data: bytes
+    mechanism: str
+    user: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class AuthRejected:
+    """An authentication that failed before its password could be looked at: write ``data``."""
+
+    data: bytes
+    mechanism: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """Write ``data``, then close."""
+
+    data: bytes
+    reason: Ending
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """The login stands. ``text``: the backend's reply text, printable; ``code``: its code, without brackets."""
+
+    text: str = ""
+    code: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The login doesn't stand. ``text``: the backend's words if it had any, printable."""
+
+    reason: Refusal
+    text: str = ""
+
+
+Verdict = Granted | Refused
+ServerEvent = Reply | StartTls | Authenticate | CleartextAuthRefused | AuthRejected | Close
+
+
+class LocalProtocolError(Exception):
+    """We called a dialogue in a state that doesn't allow it: our own fault."""
+
+
+class RemoteProtocolError(Exception):
+    """The peer broke the protocol. The text is for the log; it never holds the peer's secrets."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What a client may do before it is logged in (DESIGN 3.2 [limits]); octets and counts."""
+
+    line_length: int = 8192
+    bad_commands: int = 10
+    auth_attempts: int = 3
+    commands: int = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What we tell a client: our name, SASL mechanisms in order, and what the backend can do (its own keywords)."""
+
+    hostname: str
+    mechanisms: tuple[str, ...] = ("PLAIN", "LOGIN")
+    capabilities: tuple[str, ...] = field(default=())

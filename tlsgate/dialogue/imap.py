@@ -1,0 +1,415 @@
+"""IMAP, the server's side before login (RFC 9051, RFC 3501; RFC 2595 STARTTLS, 4959 SASL-IR, 7888 LITERAL-, 2971 ID).
+
+State   what may come                          goes to
+COMMAND a command, whole with its literals     COMMAND, SASL, VERDICT, CLOSED
+SASL    one base64 line, or "*"                COMMAND, SASL, VERDICT
+VERDICT nothing: the caller answers credentials COMMAND, GRANTED, ENDING
+ENDING  nothing: one Close event is due        CLOSED
+GRANTED nothing: handover() gives the rest
+CLOSED  nothing
+
+On a cleartext channel no credentials event exists: LOGIN and AUTHENTICATE are refused before a continuation is sent.
+After STARTTLS the caller makes a new object on an encrypted channel; no state of this one survives.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+
+from tlsgate.dialogue import sasl
+from tlsgate.dialogue.buffer import LineTooLong, ReceiveBuffer
+from tlsgate.dialogue.credentials import Credentials, CredentialsError, credentials
+from tlsgate.dialogue.events import (
+    NEED_DATA,
+    Authenticate,
+    AuthRejected,
+    Bounds,
+    Channel,
+    CleartextAuthRefused,
+    Close,
+    Ending,
+    Granted,
+    LocalProtocolError,
+    NeedData,
+    Offer,
+    Refused,
+    Reply,
+    ServerEvent,
+    StartTls,
+    Verdict,
+)
+from tlsgate.dialogue.foreign import TLS_HANDSHAKE_RECORD, is_foreign
+from tlsgate.dialogue.imap_syntax import LITERAL, Cursor, ImapSyntaxError, Literal
+from tlsgate.dialogue.replies import ENDINGS, REFUSALS
+from tlsgate.dialogue.tally import Tally
+
+LONGEST_LITERAL = 4096  # RFC 7888 5: the bound of LITERAL-
+_ID_FIELDS = 30  # RFC 2971 3.3
+_ID_FIELD = 30
+_ID_VALUE = 1024
+# What a backend offers but a client must not see before login: ours to say, or not possible through the gate.
+_NOT_OFFERED = {
+    "STARTTLS",
+    "LOGINDISABLED",
+    "SASL-IR",
+    "LITERAL+",
+    "LITERAL-",
+    "ID",
+    "UNAUTHENTICATE",
+    "IMAP4REV1",
+}
+_NOT_OFFERED_KINDS = ("AUTH=", "LOGIN-REFERRALS", "COMPRESS=", "SASL-")
+
+
+class State(enum.Enum):
+    """See the module's table."""
+
+    COMMAND = enum.auto()
+    SASL = enum.auto()
+    VERDICT = enum.auto()
+    ENDING = enum.auto()
+    GRANTED = enum.auto()
+    CLOSED = enum.auto()
+
+
+class Imap:
+    """One IMAP client before login.
+
+    ``offer``: what CAPABILITY shows. ``channel``: clear text, where only STARTTLS leads on, or TLS.
+    """
+
+    def __init__(self, offer: Offer, channel: Channel, bounds: Bounds) -> None:
+        self._offer = offer
+        self._clear = channel is Channel.CLEARTEXT
+        self._longest_line = bounds.line_length
+        self._buffer = ReceiveBuffer()
+        self.state = State.COMMAND
+        self.client_id: tuple[tuple[str, str | None], ...] = ()
+        self._pieces: list[bytes | Literal] = []
+        self._size = 0
+        self._literal: int | None = None
+        self._tag = b"*"
+        self._exchange: sasl.Exchange | None = None
+        self._mechanism = ""
+        self._tally = Tally(bounds)
+        self._due = Ending.AUTH_ATTEMPTS
+
+    # -- the caller's side --------------------------------------------------------------------------
+
+    def greeting(self) -> bytes:
+        """The first line of a connection (not sent again after STARTTLS)."""
+        return b"* OK [CAPABILITY %s] %s ready\r\n" % (self._capabilities(), self._offer.hostname.encode())
+
+    def ending(self, reason: Ending) -> bytes:
+        """The line that ends the connection for a reason that the dialogue can't see (time, capacity)."""
+        self.state = State.CLOSED
+        words = ENDINGS[reason]
+        code = f"[{words.imap}] " if words.imap else ""
+        return f"* BYE {code}{words.text}\r\n".encode()
+
+    def receive(self, data: bytes) -> None:
+        """Append what came from the client."""
+        self._buffer.append(data)
+
+    def next_event(self) -> ServerEvent | NeedData:
+        """The next event, or NEED_DATA. Raises LocalProtocolError while a verdict is due or after the end."""
+        match self.state:
+            case State.COMMAND:
+                return self._receive_command()
+            case State.SASL:
+                return self._receive_response()
+            case State.ENDING:
+                return self._close(self._due)
+            case State.VERDICT | State.GRANTED | State.CLOSED:
+                raise LocalProtocolError(f"no event in state {self.state.name}")
+
+    def send(self, verdict: Verdict) -> bytes:
+        """Answer an Authenticate event. Raises LocalProtocolError when none is open."""
+        if self.state is not State.VERDICT:
+            raise LocalProtocolError("no credentials wait for a verdict")
+        match verdict:
+            case Granted(text, code):
+                self.state = State.GRANTED
+                bracketed = f"[{code}] " if code else ""
+                return self._tagged(b"OK", f"{bracketed}{text or 'Logged in'}".encode())
+            case Refused(reason, text):
+                self.state = State.ENDING if self._tally.attempt() else State.COMMAND
+                return self._no(REFUSALS[reason].imap, text or REFUSALS[reason].text)
+
+    def handover(self) -> bytes:
+        """What the client has sent behind its login. Raises LocalProtocolError before the login stands."""
+        if self.state is not State.GRANTED:
+            raise LocalProtocolError("not logged in")
+        return self._buffer.take_all()
+
+    # -- a command, whole ---------------------------------------------------------------------------
+
+    def _receive_command(self) -> ServerEvent | NeedData:
+        if self._buffer.first() == TLS_HANDSHAKE_RECORD and not self._pieces:
+            return self._close(Ending.FOREIGN_PROTOCOL)
+        while True:
+            if self._literal is not None:
+                data = self._buffer.take(self._literal)
+                if data is None:
+                    return NEED_DATA
+                self._pieces.append(Literal(data))
+                self._literal = None
+            try:
+                line = self._buffer.line(self._longest_line - self._size)
+            except LineTooLong:
+                return self._close(Ending.LINE_TOO_LONG, b"* BAD Line too long\r\n")
+            if line is None:
+                return NEED_DATA
+            self._size += len(line)
+            found = LITERAL.search(line[:-2]) if line.endswith(b"}\r\n") else None
+            if found is None:
+                self._pieces.append(line)
+                return self._whole_command()
+            self._pieces.append(line[: found.start()])
+            if (event := self._begin_literal(_literal_size(found[1]), bool(found[2]))) is not None:
+                return event
+
+    def _begin_literal(self, size: int, non_sync: bool) -> ServerEvent | None:
+        """Whether to take a literal; refused synchronizing ones are never sent by the client."""
+        too_long = size > min(LONGEST_LITERAL, self._longest_line - self._size)
+        if non_sync:
+            if too_long:
+                return self._close(Ending.LITERAL_TOO_LONG)
+        else:
+            pieces = self._pieces
+            if (refused := self._refuse_literal(pieces, too_long)) is not None:
+                self._pieces, self._size = [], 0
+                return refused
+        self._size += size
+        self._literal = size
+        return None if non_sync else Reply(b"+ OK\r\n")
+
+    def _refuse_literal(self, pieces: list[bytes | Literal], too_long: bool) -> ServerEvent | None:
+        cursor = Cursor(pieces)
+        try:
+            self._tag = b"*"
+            self._tag = _tag(cursor)
+            verb = cursor.atom().upper()
+        except ImapSyntaxError as error:
+            return self._bad_command(str(error))
+        if verb == b"LOGIN" and self._clear:
+            return self._cleartext_login(cursor)
+        if verb not in (b"LOGIN", b"ID"):
+            return self._bad_command("No literal here")
+        return self._reply(self._no("LIMIT", "Literal too long"), bad=True) if too_long else None
+
+    def _whole_command(self) -> ServerEvent:
+        pieces, self._pieces, self._size = self._pieces, [], 0
+        self._tag = b"*"
+        last = pieces[-1]
+        if not isinstance(last, bytes) or not last.endswith(b"\r\n"):
+            return self._bad_command("Line must end with CR LF")
+        pieces[-1] = last[:-2]
+        first = pieces[0]
+        assert isinstance(first, bytes)  # noqa: S101 - a command begins with a line
+        if is_foreign(first):
+            return self._close(Ending.FOREIGN_PROTOCOL)
+        if self._tally.command():
+            return self._close(Ending.COMMANDS)
+        cursor = Cursor(pieces)
+        try:
+            self._tag = _tag(cursor)
+            verb = cursor.atom().upper()
+            handler = _COMMANDS.get(verb)
+            if handler is None:
+                return self._bad_command("Unknown command, or not before login")
+            return handler(self, cursor)
+        except ImapSyntaxError as error:
+            return self._bad_command(f"Syntax: {error}")
+
+    # -- commands -----------------------------------------------------------------------------------
+
+    def _capability(self, cursor: Cursor) -> ServerEvent:
+        cursor.end()
+        return Reply(b"* CAPABILITY %s\r\n" % self._capabilities() + self._tagged(b"OK", b"CAPABILITY completed"))
+
+    def _noop(self, cursor: Cursor) -> ServerEvent:
+        cursor.end()
+        return Reply(self._tagged(b"OK", b"NOOP completed"))
+
+    def _logout(self, cursor: Cursor) -> ServerEvent:
+        cursor.end()
+        self.state = State.CLOSED
+        return Close(b"* BYE Logging out\r\n" + self._tagged(b"OK", b"LOGOUT completed"), Ending.LOGOUT)
+
+    def _id(self, cursor: Cursor) -> ServerEvent:
+        cursor.expect(b" ")
+        self.client_id = _id_fields(cursor)
+        cursor.end()
+        return Reply(b'* ID ("name" "tlsgate")\r\n' + self._tagged(b"OK", b"ID completed"))
+
+    def _starttls(self, cursor: Cursor) -> ServerEvent:
+        cursor.end()
+        if not self._clear:
+            return self._bad_command("TLS is active already")
+        if len(self._buffer):
+            return self._close(Ending.STARTTLS_INJECTION)
+        self.state = State.CLOSED
+        return StartTls(self._tagged(b"OK", b"Begin TLS negotiation now"))
+
+    def _login(self, cursor: Cursor) -> ServerEvent:
+        if self._clear:
+            return self._cleartext_login(cursor)
+        cursor.expect(b" ")
+        user = cursor.astring()
+        cursor.expect(b" ")
+        secret = cursor.astring()
+        cursor.end()
+        self._mechanism = "LOGIN"
+        try:
+            return self._authenticate(credentials(user, secret))
+        except CredentialsError as error:
+            return self._rejected(self._no("AUTHENTICATIONFAILED", "Authentication failed"), str(error))
+
+    def _cleartext_login(self, cursor: Cursor) -> ServerEvent:
+        try:
+            cursor.expect(b" ")
+            user = cursor.astring().decode(errors="replace")
+        except ImapSyntaxError:
+            user = None
+        return self._cleartext("LOGIN", user)
+
+    def _authenticate_command(self, cursor: Cursor) -> ServerEvent:
+        cursor.expect(b" ")
+        mechanism = cursor.atom().upper().decode()
+        initial = cursor.rest() if cursor.accept(b" ") else None
+        cursor.end()
+        known = mechanism in self._offer.mechanisms and mechanism in sasl.MECHANISMS
+        if self._clear:
+            return self._cleartext(mechanism if known else "other", sasl.shown_user(mechanism, initial))
+        if not known:
+            self._mechanism = "other"
+            return self._rejected(self._no("CANNOT", "Mechanism not supported"), "mechanism not supported")
+        self._mechanism = mechanism
+        self._exchange = sasl.MECHANISMS[mechanism]()
+        try:
+            return self._step(self._exchange.start(sasl.decode_initial(initial) if initial is not None else None))
+        except sasl.SaslError as error:
+            return self._rejected(self._tagged(b"BAD", b"Bad authentication response"), str(error))
+
+    def _receive_response(self) -> ServerEvent | NeedData:
+        try:
+            line = self._buffer.line(self._longest_line)
+        except LineTooLong:
+            return self._close(Ending.LINE_TOO_LONG, self._tagged(b"BAD", b"Line too long"))
+        if line is None:
+            return NEED_DATA
+        self.state = State.COMMAND
+        if not line.endswith(b"\r\n") or line == b"*\r\n":
+            return self._rejected(self._tagged(b"BAD", b"Authentication cancelled"), "cancelled")
+        if self._exchange is None:
+            raise LocalProtocolError("no exchange")
+        try:
+            return self._step(self._exchange.respond(sasl.decode(line[:-2])))
+        except sasl.SaslError as error:
+            return self._rejected(self._tagged(b"BAD", b"Bad authentication response"), str(error))
+
+    # -- steps that commands share ------------------------------------------------------------------
+
+    def _step(self, step: sasl.Challenge | Credentials) -> ServerEvent:
+        if isinstance(step, Credentials):
+            return self._authenticate(step)
+        self.state = State.SASL
+        return Reply(b"+ " + sasl.encode(step.data) + b"\r\n")
+
+    def _authenticate(self, who: Credentials) -> Authenticate:
+        self._exchange = None
+        self.state = State.VERDICT
+        return Authenticate(self._mechanism, who)
+
+    def _rejected(self, data: bytes, reason: str) -> AuthRejected:
+        self._exchange = None
+        if self._tally.attempt():
+            self.state = State.ENDING
+        return AuthRejected(data, self._mechanism, reason)
+
+    def _cleartext(self, mechanism: str, user: str | None) -> ServerEvent:
+        data = self._no("PRIVACYREQUIRED", "Authentication is refused before STARTTLS")
+        if self._tally.bad():
+            self.state, self._due = State.ENDING, Ending.BAD_COMMANDS
+        return CleartextAuthRefused(data, mechanism, user)
+
+    def _bad_command(self, text: str) -> ServerEvent:
+        return self._reply(self._tagged(b"BAD", text.encode()), bad=True)
+
+    def _reply(self, data: bytes, *, bad: bool) -> ServerEvent:
+        if bad and self._tally.bad():
+            return self._close(Ending.BAD_COMMANDS, data)
+        return Reply(data)
+
+    def _close(self, reason: Ending, before: bytes = b"") -> Close:
+        return Close(before + self.ending(reason), reason)
+
+    def _tagged(self, condition: bytes, text: bytes) -> bytes:
+        return b"%s %s %s\r\n" % (self._tag, condition, text)
+
+    def _no(self, code: str, text: str) -> bytes:
+        return self._tagged(b"NO", f"[{code}] {text}".encode())
+
+    def _capabilities(self) -> bytes:
+        if self._clear:
+            own = ["IMAP4rev1", "SASL-IR", "LITERAL-", "ID", "STARTTLS", "LOGINDISABLED"]
+        else:
+            own = [
+                "IMAP4rev1",
+                "SASL-IR",
+                "LITERAL-",
+                "ID",
+                *(f"AUTH={name}" for name in self._offer.mechanisms),
+            ]
+        carried = (name for name in self._offer.capabilities if carried_capability(name))
+        return " ".join([*own, *carried]).encode()
+
+
+def carried_capability(name: str) -> bool:
+    """Whether a backend's capability may be shown to a client of ours (cases.md B16)."""
+    upper = name.upper()
+    return upper not in _NOT_OFFERED and not upper.startswith(_NOT_OFFERED_KINDS)
+
+
+def _tag(cursor: Cursor) -> bytes:
+    """A tag and the space behind it. A word alone is none and must not be said again: it may be a response of SASL
+    whose command was refused. Raises ImapSyntaxError."""
+    tag = cursor.tag()
+    cursor.expect(b" ")
+    return tag
+
+
+def _literal_size(digits: bytes) -> int:
+    # Twelve digits are more than any bound of ours; int() would take its time for thousands.
+    return int(digits.lstrip(b"0")[:12] or b"0")
+
+
+def _id_fields(cursor: Cursor) -> tuple[tuple[str, str | None], ...]:
+    """The field list of ID (RFC 2971 3.1) within its bounds. Raises ImapSyntaxError."""
+    if cursor.nil():
+        return ()
+    cursor.expect(b"(")
+    fields: list[tuple[str, str | None]] = []
+    while not cursor.accept(b")"):
+        if fields:
+            cursor.expect(b" ")
+        name = cursor.string()
+        cursor.expect(b" ")
+        value = cursor.nstring()
+        if len(fields) >= _ID_FIELDS or len(name) > _ID_FIELD or len(value or b"") > _ID_VALUE:
+            raise ImapSyntaxError("ID is too long")
+        fields.append((name.decode("ascii", "replace"), None if value is None else value.decode("utf-8", "replace")))
+    return tuple(fields)
+
+
+_COMMANDS: dict[bytes, Callable[[Imap, Cursor], ServerEvent]] = {
+    b"CAPABILITY": Imap._capability,
+    b"NOOP": Imap._noop,
+    b"LOGOUT": Imap._logout,
+    b"ID": Imap._id,
+    b"STARTTLS": Imap._starttls,
+    b"LOGIN": Imap._login,
+    b"AUTHENTICATE": Imap._authenticate_command,
+}

@@ -1,0 +1,278 @@
+"""POP3, the server's side before login (RFC 1939; RFC 2449 CAPA, 2595 STLS, 5034 AUTH, 3206 codes).
+
+State   what may come                           goes to
+COMMAND a line                                  COMMAND, SASL, VERDICT, CLOSED
+SASL    one base64 line, or "*"                 COMMAND, SASL, VERDICT
+VERDICT nothing: the caller answers credentials COMMAND, GRANTED, ENDING
+ENDING  nothing: one Close event is due         CLOSED
+GRANTED nothing: handover() gives the rest
+CLOSED  nothing
+
+On a cleartext channel USER is refused already, so that PASS is never sent; APOP is refused everywhere, since
+neither we nor the backend could check it with a stored hash.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+
+from tlsgate.dialogue import sasl
+from tlsgate.dialogue.buffer import LineTooLong, ReceiveBuffer
+from tlsgate.dialogue.credentials import Credentials, CredentialsError, credentials
+from tlsgate.dialogue.events import (
+    NEED_DATA,
+    Authenticate,
+    AuthRejected,
+    Bounds,
+    Channel,
+    CleartextAuthRefused,
+    Close,
+    Ending,
+    Granted,
+    LocalProtocolError,
+    NeedData,
+    Offer,
+    Refused,
+    Reply,
+    ServerEvent,
+    StartTls,
+    Verdict,
+)
+from tlsgate.dialogue.foreign import TLS_HANDSHAKE_RECORD, is_foreign
+from tlsgate.dialogue.replies import ENDINGS, REFUSALS
+from tlsgate.dialogue.tally import Tally
+
+# What a backend's CAPA may add to ours (RFC 2449): the rest is ours to say. UTF8 and LANG (RFC 6856) would be asked
+# for before the login, where no backend is there to hear it.
+_CARRIED = {"TOP", "UIDL", "EXPIRE", "LOGIN-DELAY"}
+_DEFAULT = ("TOP", "UIDL")
+
+
+class State(enum.Enum):
+    """See the module's table."""
+
+    COMMAND = enum.auto()
+    SASL = enum.auto()
+    VERDICT = enum.auto()
+    ENDING = enum.auto()
+    GRANTED = enum.auto()
+    CLOSED = enum.auto()
+
+
+class Pop3:
+    """One POP3 client before login. ``offer``: what CAPA shows. ``channel``: clear text or TLS."""
+
+    def __init__(self, offer: Offer, channel: Channel, bounds: Bounds) -> None:
+        self._offer = offer
+        self._clear = channel is Channel.CLEARTEXT
+        self._longest_line = bounds.line_length
+        self._tally = Tally(bounds)
+        self._buffer = ReceiveBuffer()
+        self.state = State.COMMAND
+        self._user: bytes | None = None
+        self._exchange: sasl.Exchange | None = None
+        self._mechanism = ""
+        self._due = Ending.AUTH_ATTEMPTS
+
+    # -- the caller's side --------------------------------------------------------------------------
+
+    def greeting(self) -> bytes:
+        """The first line of a connection, without a timestamp since APOP isn't taken (not sent after STLS)."""
+        return b"+OK %s ready\r\n" % self._offer.hostname.encode()
+
+    def ending(self, reason: Ending) -> bytes:
+        """The line that ends the connection for a reason that the dialogue can't see (time, capacity)."""
+        self.state = State.CLOSED
+        return _err(ENDINGS[reason].pop3, ENDINGS[reason].text)
+
+    def receive(self, data: bytes) -> None:
+        """Append what came from the client."""
+        self._buffer.append(data)
+
+    def next_event(self) -> ServerEvent | NeedData:
+        """The next event, or NEED_DATA. Raises LocalProtocolError while a verdict is due or after the end."""
+        match self.state:
+            case State.COMMAND | State.SASL:
+                return self._receive_line()
+            case State.ENDING:
+                return self._close(self._due)
+            case State.VERDICT | State.GRANTED | State.CLOSED:
+                raise LocalProtocolError(f"no event in state {self.state.name}")
+
+    def send(self, verdict: Verdict) -> bytes:
+        """Answer an Authenticate event. Raises LocalProtocolError when none is open."""
+        if self.state is not State.VERDICT:
+            raise LocalProtocolError("no credentials wait for a verdict")
+        match verdict:
+            case Granted(text, _):
+                self.state = State.GRANTED
+                return b"+OK %s\r\n" % (text or "Logged in").encode()
+            case Refused(reason, text):
+                self.state = State.ENDING if self._tally.attempt() else State.COMMAND
+                return _err(REFUSALS[reason].pop3, text or REFUSALS[reason].text)
+
+    def handover(self) -> bytes:
+        """What the client has sent behind its login. Raises LocalProtocolError before the login stands."""
+        if self.state is not State.GRANTED:
+            raise LocalProtocolError("not logged in")
+        return self._buffer.take_all()
+
+    # -- a line -------------------------------------------------------------------------------------
+
+    def _receive_line(self) -> ServerEvent | NeedData:
+        if self._buffer.first() == TLS_HANDSHAKE_RECORD:
+            return self._close(Ending.FOREIGN_PROTOCOL)
+        try:
+            line = self._buffer.line(self._longest_line)
+        except LineTooLong:
+            return self._close(Ending.LINE_TOO_LONG)
+        if line is None:
+            return NEED_DATA
+        whole = line[:-2] if line.endswith(b"\r\n") else None
+        if self.state is State.SASL:
+            return self._response(whole)
+        if is_foreign(line):
+            return self._close(Ending.FOREIGN_PROTOCOL)
+        if self._tally.command():
+            return self._close(Ending.COMMANDS)
+        if whole is None or b"\r" in whole or b"\0" in whole:
+            return self._bad("Line must end with CR LF and hold no control characters")
+        verb, space, argument = whole.partition(b" ")
+        handler = _COMMANDS.get(verb.upper())
+        if handler is None:
+            return self._bad("Unknown command, or not before login")
+        return handler(self, argument if space else None)
+
+    # -- commands -----------------------------------------------------------------------------------
+
+    def _capa(self, argument: bytes | None) -> ServerEvent:
+        if argument is not None:
+            return self._bad("CAPA takes no argument")
+        names = " ".join(self._offer.mechanisms)
+        own = ["STLS"] if self._clear else ["USER", f"SASL {names}"]
+        backend = [name for name in self._offer.capabilities if name.split(" ")[0].upper() in _CARRIED]
+        lines = [*own, "RESP-CODES", "AUTH-RESP-CODE", "PIPELINING", *(backend or _DEFAULT), "IMPLEMENTATION tlsgate"]
+        return Reply("\r\n".join(["+OK Capability list follows", *lines, ".", ""]).encode())
+
+    def _noop(self, argument: bytes | None) -> ServerEvent:
+        return self._bad("NOOP takes no argument") if argument is not None else Reply(b"+OK\r\n")
+
+    def _quit(self, argument: bytes | None) -> ServerEvent:
+        if argument is not None:
+            return self._bad("QUIT takes no argument")
+        self.state = State.CLOSED
+        return Close(b"+OK Bye\r\n", Ending.LOGOUT)
+
+    def _stls(self, argument: bytes | None) -> ServerEvent:
+        if argument is not None:
+            return self._bad("STLS takes no argument")
+        if not self._clear:
+            return self._bad("TLS is active already")
+        if len(self._buffer):
+            return self._close(Ending.STARTTLS_INJECTION)
+        self.state = State.CLOSED
+        return StartTls(b"+OK Begin TLS negotiation now\r\n")
+
+    def _user_command(self, argument: bytes | None) -> ServerEvent:
+        if self._clear:
+            return self._cleartext("USER", argument)
+        if not argument or b" " in argument:
+            return self._bad("USER needs one name")
+        self._user = argument
+        return Reply(b"+OK\r\n")
+
+    def _pass_command(self, argument: bytes | None) -> ServerEvent:
+        if self._clear:
+            return self._cleartext("USER", None)
+        if self._user is None:
+            return self._bad("USER first")
+        user, self._user = self._user, None
+        self._mechanism = "USER"
+        try:
+            return self._authenticate(credentials(user, argument or b""))
+        except CredentialsError as error:
+            return self._rejected("AUTH", "Authentication failed", str(error))
+
+    def _apop(self, argument: bytes | None) -> ServerEvent:
+        if self._clear:
+            return self._cleartext("APOP", argument.split(b" ")[0] if argument else None)
+        return self._bad("APOP is not supported")
+
+    def _auth(self, argument: bytes | None) -> ServerEvent:
+        if argument is None:
+            names = () if self._clear else self._offer.mechanisms
+            return Reply("\r\n".join(["+OK Mechanisms follow", *names, ".", ""]).encode())
+        name, space, initial = argument.partition(b" ")
+        mechanism = name.decode("ascii", "replace").upper()
+        known = mechanism in self._offer.mechanisms and mechanism in sasl.MECHANISMS
+        if self._clear:
+            user = sasl.shown_user(mechanism, initial)
+            return self._cleartext(mechanism if known else "other", None if user is None else user.encode())
+        self._mechanism = mechanism if known else "other"
+        if not known:
+            return self._rejected("", "Mechanism not supported", "mechanism not supported")
+        self._exchange = sasl.MECHANISMS[mechanism]()
+        try:
+            return self._step(self._exchange.start(sasl.decode_initial(initial) if space else None))
+        except sasl.SaslError as error:
+            return self._rejected("", "Bad authentication response", str(error))
+
+    def _response(self, line: bytes | None) -> ServerEvent:
+        self.state = State.COMMAND
+        if self._exchange is None:
+            raise LocalProtocolError("no exchange")
+        if line is None or line == b"*":
+            return self._rejected("", "Authentication cancelled", "cancelled")
+        try:
+            return self._step(self._exchange.respond(sasl.decode(line)))
+        except sasl.SaslError as error:
+            return self._rejected("", "Bad authentication response", str(error))
+
+    # -- steps that commands share ------------------------------------------------------------------
+
+    def _step(self, step: sasl.Challenge | Credentials) -> ServerEvent:
+        if isinstance(step, Credentials):
+            return self._authenticate(step)
+        self.state = State.SASL
+        return Reply(b"+ " + sasl.encode(step.data) + b"\r\n")
+
+    def _authenticate(self, who: Credentials) -> Authenticate:
+        self._exchange = None
+        self.state = State.VERDICT
+        return Authenticate(self._mechanism, who)
+
+    def _rejected(self, code: str, text: str, reason: str) -> AuthRejected:
+        self._exchange = None
+        if self._tally.attempt():
+            self.state = State.ENDING
+        return AuthRejected(_err(code, text), self._mechanism, reason)
+
+    def _cleartext(self, mechanism: str, user: bytes | None) -> CleartextAuthRefused:
+        if self._tally.bad():
+            self.state, self._due = State.ENDING, Ending.BAD_COMMANDS
+        shown = user.decode(errors="replace") if user else None
+        return CleartextAuthRefused(_err("", "Authentication is refused before STLS"), mechanism, shown)
+
+    def _bad(self, text: str) -> ServerEvent:
+        data = _err("", text)
+        return self._close(Ending.BAD_COMMANDS) if self._tally.bad() else Reply(data)
+
+    def _close(self, reason: Ending) -> Close:
+        return Close(self.ending(reason), reason)
+
+
+def _err(code: str, text: str) -> bytes:
+    return f"-ERR {f'[{code}] ' if code else ''}{text}\r\n".encode()
+
+
+_COMMANDS: dict[bytes, Callable[[Pop3, bytes | None], ServerEvent]] = {
+    b"CAPA": Pop3._capa,
+    b"NOOP": Pop3._noop,
+    b"QUIT": Pop3._quit,
+    b"STLS": Pop3._stls,
+    b"USER": Pop3._user_command,
+    b"PASS": Pop3._pass_command,
+    b"APOP": Pop3._apop,
+    b"AUTH": Pop3._auth,
+}

@@ -1,0 +1,102 @@
+"""POP3 towards a backend: greeting, STLS, login (RFC 1939, RFC 2449, RFC 2595, RFC 3206, RFC 5034)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Generator
+
+from tlsgate.dialogue import sasl
+from tlsgate.dialogue.backend import (
+    BackendDialogue,
+    BeginTls,
+    NoLogin,
+    Outcome,
+    Probe,
+    SameLogin,
+    Send,
+    Steps,
+    plain_response,
+    refusal,
+)
+from tlsgate.dialogue.credentials import Credentials
+from tlsgate.dialogue.events import Granted, LocalProtocolError, NeedData, Refusal, Refused, RemoteProtocolError
+from tlsgate.dialogue.replies import printable
+
+_OK = re.compile(rb"\+OK.*", re.IGNORECASE | re.DOTALL)
+_CHALLENGE = re.compile(rb"\+(?: .*)?", re.DOTALL)
+_CODE = re.compile(rb"\[([A-Za-z][A-Za-z0-9/-]*)\] ?")
+_REFUSALS = {
+    "AUTH": Refusal.AUTHENTICATION_FAILED,
+    "SYS/TEMP": Refusal.UNAVAILABLE,
+    "SYS/PERM": Refusal.CONTACT_ADMIN,
+    "IN-USE": Refusal.IN_USE,
+    "LOGIN-DELAY": Refusal.LIMIT,
+}
+
+
+class Pop3Backend(BackendDialogue):
+    """See ``backend.BackendDialogue``."""
+
+    def _run(self) -> Steps:
+        yield from self._positive("greeting")
+        if self._starttls:
+            yield Send(b"STLS\r\n")
+            yield from self._positive("STLS")
+            self._nothing_behind()
+            yield BeginTls()
+        match self._purpose:
+            case Probe():
+                capabilities = yield from self._capa()
+                yield Send(b"QUIT\r\n")
+                return Outcome(None, capabilities)
+            case SameLogin(who):
+                self._nothing_behind()
+                verdict = yield from self._login(who)
+                return Outcome(verdict, self._known)
+            case NoLogin():
+                raise LocalProtocolError("POP3 needs a login")
+
+    def _positive(self, what: str) -> Generator[NeedData, None, bytes]:
+        line = yield from self._read_line()
+        if line[:3].upper() != b"+OK":
+            raise RemoteProtocolError(f"{what} is not +OK: {printable(line, 100)}")
+        return line
+
+    def _capa(self) -> Generator[Send | NeedData, None, tuple[str, ...]]:
+        yield Send(b"CAPA\r\n")
+        line = yield from self._read_line()
+        if line[:3].upper() != b"+OK":
+            return ()
+        capabilities: list[str] = []
+        while (line := (yield from self._read_line())) != b".":
+            capabilities.append(printable(line))
+        return tuple(capabilities)
+
+    def _login(self, who: Credentials) -> Generator[Send | NeedData, None, Granted | Refused]:
+        kinds = {name.split(" ")[0].upper(): name.upper().split(" ")[1:] for name in self._known}
+        spaced = " " in who.user  # what a server makes of that in USER is its own idea
+        if "PLAIN" in kinds.get("SASL", []) and (spaced or "USER" not in kinds):
+            pieces, go_on = [b"AUTH PLAIN", sasl.encode(plain_response(who))], _CHALLENGE
+        elif spaced:
+            return Refused(Refusal.AUTHENTICATION_FAILED)
+        else:
+            pieces, go_on = [b"USER " + who.user.encode(), b"PASS " + who.secret], _OK
+        yield Send(pieces[0] + b"\r\n")
+        line = yield from self._read_line()
+        if go_on.fullmatch(line) is None:
+            return refusal(_verdict(line))
+        self._nothing_behind()
+        yield Send(pieces[1] + b"\r\n")
+        return _verdict((yield from self._read_line()))
+
+
+def _verdict(line: bytes) -> Granted | Refused:
+    if line[:3].upper() == b"+OK":
+        return Granted(printable(line[3:]))
+    if line[:4].upper() != b"-ERR":
+        raise RemoteProtocolError("login is answered by neither +OK nor -ERR")
+    rest = line[4:].lstrip()
+    found = _CODE.match(rest)
+    code = found[1].decode().upper() if found else ""
+    text = printable(rest[found.end() :] if found else rest)
+    return Refused(_REFUSALS.get(code, Refusal.AUTHENTICATION_FAILED), text)

@@ -1,0 +1,144 @@
+"""Sockets: binding, accepting, and the cheap refusal before a session begins."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Protocol
+
+import trio
+
+from tlsgate.admission.capacity import Capacity
+from tlsgate.admission.verdict import Verdict
+from tlsgate.config import Address, HostPort, TlsMode
+from tlsgate.dialogue.events import Channel, Ending
+from tlsgate.session import Service, Session, Trace
+
+_BACKLOG = 4096
+_ACCEPTS_PER_TURN = 64
+_SHORTAGE = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+_SHORTAGE_PAUSE = 0.1
+# accept(2): Linux gives the new connection's own network errors here. The next one may be well.
+_PASSING = (
+    errno.ECONNABORTED,
+    errno.EPERM,
+    errno.EPROTO,
+    errno.ENETDOWN,
+    errno.ENOPROTOOPT,
+    errno.EHOSTDOWN,
+    errno.ENONET,
+    errno.EHOSTUNREACH,
+    errno.EOPNOTSUPP,
+    errno.ENETUNREACH,
+)
+
+
+class ListenerTrace(Protocol):
+    """What is told about one listener's connections."""
+
+    def refused(self, result: str) -> None: ...
+    def accepted(self, client: str, port: int) -> Trace: ...
+    def shortage(self) -> None: ...
+
+
+def bind(address: Address) -> socket.socket:
+    """A listening, non-blocking socket. Raises OSError."""
+    target: tuple[str | int | bytes, ...] | str
+    if isinstance(address, HostPort):
+        family, _, _, _, target = socket.getaddrinfo(
+            address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listening = socket.socket(family, socket.SOCK_STREAM)
+    else:
+        target = str(address.path)
+        with suppress(FileNotFoundError):
+            if Path(address.path).is_socket():
+                Path(address.path).unlink()
+        listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if listening.family == socket.AF_INET6:
+            listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        if listening.family != socket.AF_UNIX:
+            # Accepted sockets inherit it: without it a login takes 44 ms.
+            listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        listening.bind(target)
+        listening.listen(_BACKLOG)
+        listening.setblocking(False)
+    except OSError:
+        listening.close()
+        raise
+    return listening
+
+
+class Listener:
+    """One listening socket. ``service`` may be replaced while it runs: it is for the sessions to come."""
+
+    def __init__(
+        self,
+        listening: socket.socket,
+        service: Service,
+        capacity: Capacity,
+        trace: ListenerTrace,
+        on_end: Callable[[], None],
+    ) -> None:
+        self.socket = listening
+        self.service = service
+        self.trace = trace
+        self._capacity = capacity
+        self._on_end = on_end
+        self._accepting = trio.CancelScope()
+
+    async def run(self, sessions: trio.Nursery) -> None:
+        """Accept until ``stop``; each session is a task of ``sessions``. Raises OSError when the socket is broken."""
+        with self._accepting:
+            while not self._accepting.cancel_called:
+                await trio.lowlevel.wait_readable(self.socket)
+                try:
+                    for _ in range(_ACCEPTS_PER_TURN):
+                        connected, peer = self.socket.accept()
+                        self._begin(connected, peer, sessions)
+                except BlockingIOError:
+                    continue
+                except OSError as error:
+                    if error.errno in _PASSING:
+                        continue
+                    if error.errno not in _SHORTAGE:
+                        raise
+                    # The sessions that are here keep their descriptors; the next ones wait in the backlog.
+                    self.trace.shortage()
+                    await trio.sleep(_SHORTAGE_PAUSE)
+
+    def stop(self) -> None:
+        """Accept no more, now or ever. Sessions go on."""
+        self._accepting.cancel()
+        self.socket.close()
+
+    def _begin(self, connected: socket.socket, peer: object, sessions: trio.Nursery) -> None:
+        connected.setblocking(False)
+        verdict = self._capacity.enter()
+        if verdict is not Verdict.ACCEPTED:
+            self.trace.refused(verdict)
+            self._refuse(connected, Ending.OVER_CAPACITY)
+            return
+        session = Session(self.service, connected, self.trace.accepted(*_client(peer)), self._on_end)
+        sessions.start_soon(session.run)
+
+    def _refuse(self, connected: socket.socket, reason: Ending) -> None:
+        """One line in clear where the protocol allows it, then the end: no handshake is paid for."""
+        if self.service.tls is TlsMode.STARTTLS:
+            with suppress(OSError):
+                connected.send(self.service.server_dialogue(Channel.CLEARTEXT).ending(reason))
+        connected.close()
+
+
+def _client(peer: object) -> tuple[str, int]:
+    """The client's address and port; an IPv4 address mapped into IPv6 is the IPv4 address."""
+    match peer:
+        case (str(host), int(port), *_):
+            return host.removeprefix("::ffff:") if "." in host else host, port
+        case _:
+            return "unix", 0

@@ -1,0 +1,1 @@
+"""SMTP transactions: the envelope and the end of data are understood, the body streams through."""

@@ -1,0 +1,144 @@
+"""The one hook through which sessions reach logs and metrics: each fact is told once, here it becomes both."""
+
+from __future__ import annotations
+
+import itertools
+import secrets
+from time import monotonic
+
+from tlsgate.ops.log import EventLog
+from tlsgate.ops.metrics import ListenerMetrics, Phase
+from tlsgate.tls.accept import TlsFacts
+
+_prefix = secrets.token_hex(2)
+_numbers = itertools.count(1)
+
+
+class ListenerTrace:
+    """For one listener. ``data_phase``: what its sessions are in behind the login."""
+
+    def __init__(self, name: str, data_phase: Phase, metrics: ListenerMetrics, log: EventLog) -> None:
+        self.name = name
+        self.data_phase = data_phase
+        self.metrics = metrics
+        self.log = log
+
+    def refused(self, result: str) -> None:
+        """A connection was refused before its session began."""
+        self.metrics.connection(result)
+
+    def accepted(self, client: str, port: int) -> SessionTrace:
+        """A session begins."""
+        self.metrics.connection("accepted")
+        return SessionTrace(self, client, port)
+
+    def shortage(self) -> None:
+        """No descriptor was left to accept with."""
+        self.metrics.connection("shortage")
+        self.log.emit("shortage", "error", listener=self.name)
+
+
+class SessionTrace:
+    """For one session: what is known of it, and the one log line at its end (DESIGN 3.4)."""
+
+    __slots__ = (
+        "_backend", "_began", "_client", "_down", "_facts", "_id", "_listener", "_mechanism", "_phase", "_port", "_up",
+        "_user",
+    )  # fmt: skip
+
+    def __init__(self, listener: ListenerTrace, client: str, port: int) -> None:
+        self._listener = listener
+        self._client = client
+        self._port = port
+        self._id = f"{_prefix}{next(_numbers):x}"
+        self._began = monotonic()
+        self._facts: TlsFacts | None = None
+        self._mechanism: str | None = None
+        self._user: str | None = None
+        self._backend: str | None = None
+        self._up = self._down = 0
+        self._phase = Phase.HANDSHAKE
+        listener.metrics.enter(Phase.HANDSHAKE)
+
+    def handshaken(self, facts: TlsFacts, seconds: float) -> None:
+        """TLS stands."""
+        self._facts = facts
+        self._listener.metrics.handshake(facts.version, facts.cipher, "ok", seconds)
+        self._enter(Phase.LOGIN)
+
+    def handshake_failed(self, reason: str) -> None:
+        """TLS didn't come about. ``reason`` goes to the session's log line; the label only says that it failed."""
+        del reason
+        self._listener.metrics.handshake("none", "none", "failed", monotonic() - self._began)
+
+    def cleartext_auth_refused(self, mechanism: str, user: str | None) -> None:
+        """Somebody tried to log in without TLS; a password that was shown is burned."""
+        self._listener.metrics.cleartext_auth_refused()
+        self._listener.metrics.login(mechanism, "cleartext", None)
+        self._emit("cleartext_auth_refused", "warning", user=user, mechanism=mechanism)
+
+    def auth_failed(self, mechanism: str, user: str | None, reason: str) -> None:
+        """A login was refused for what the client has shown."""
+        self._listener.metrics.login(mechanism, "failed", None)
+        self._emit("auth_failed", "warning", user=user, mechanism=mechanism, reason=reason)
+
+    def login_unavailable(self, mechanism: str, user: str, reason: str) -> None:
+        """A login couldn't be judged or served: not the client's fault."""
+        self._listener.metrics.login(mechanism, "unavailable", None)
+        self._emit("login_unavailable", "warning", user=user, mechanism=mechanism, reason=reason)
+
+    def logged_in(self, mechanism: str, user: str, backend: str, seconds: float) -> None:
+        """The login stands; ``seconds`` since the connection was accepted."""
+        self._mechanism, self._user, self._backend = mechanism, user, backend
+        self._listener.metrics.login(mechanism, "ok", seconds)
+
+    def relaying(self) -> None:
+        """The session's data phase begins."""
+        self._enter(self._listener.data_phase)
+
+    def message(self, result: str, sender: str, recipients: int, size: int, said: str) -> None:
+        """A message was judged: ``said`` is the reply that its sender got."""
+        self._listener.metrics.message(result)
+        fields: dict[str, str | int | None] = {"from": sender}
+        self._emit(
+            "message", "info", result=result, recipients=recipients, size=size, reply=said, user=self._user, **fields
+        )
+
+    def relayed(self, up: int, down: int) -> None:
+        """Octets from the client and to it, behind the login."""
+        self._up, self._down = up, down
+        self._listener.metrics.relayed(up, down)
+
+    def ended(self, result: str, reason: str) -> None:
+        """The socket is closed."""
+        metrics, facts = self._listener.metrics, self._facts
+        seconds = monotonic() - self._began
+        metrics.leave(self._phase)
+        metrics.session_ended(seconds)
+        self._emit(
+            "session",
+            "error" if result == "fault" else "info",
+            client_port=self._port,
+            tls_version=facts.version if facts else None,
+            cipher=facts.cipher if facts else None,
+            group=facts.group if facts else None,
+            sni=facts.sni if facts else None,
+            mechanism=self._mechanism,
+            user=self._user,
+            backend=self._backend,
+            result=result,
+            reason=reason,
+            bytes_in=self._up,
+            bytes_out=self._down,
+            seconds=round(seconds, 3),
+        )
+
+    def _enter(self, phase: Phase) -> None:
+        self._listener.metrics.leave(self._phase)
+        self._listener.metrics.enter(phase)
+        self._phase = phase
+
+    def _emit(self, event: str, level: str, **fields: str | int | float | None) -> None:
+        self._listener.log.emit(
+            event, level, session=self._id, client=self._client, listener=self._listener.name, **fields
+        )

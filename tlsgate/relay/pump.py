@@ -1,0 +1,288 @@
+"""One task that relays every logged-in session of the process.
+
+It keeps an epoll set of its own, and trio waits on that set's descriptor: a session here costs two entries in the
+set and no task. Each session is two legs, one a socket. What is read from one leg's socket is written to the other's
+at once; what can't be written becomes that leg's backlog, and nothing more is read for it until the backlog is gone.
+
+Rules that the code relies on:
+- Level-triggered events; a leg that wants neither reading nor writing is taken out of the set, since a hang-up
+  would wake it for ever.
+- An event may be stale (its descriptor was closed and reused within one batch): reads and writes tolerate that.
+- After the peer's end of input the other side is told so once its backlog is gone, and the session goes on in the
+  other direction until that ends too.
+"""
+
+from __future__ import annotations
+
+import select
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import trio
+
+from tlsgate.tls.stream import RECORD, WOULD_BLOCK, Stream, StreamLost
+
+_IN, _OUT = select.EPOLLIN, select.EPOLLOUT
+_BUFFER = 256 * 1024
+# While backlogs hold more than this in all, reads are one record each: stalled clients can't eat the memory.
+_BACKLOG_BUDGET = 64 * 1024 * 1024
+_EVENTS = 256
+# Seconds and batches of events after which the process's other tasks get their turn.
+_TURN = 0.01
+_BATCHES = 8
+_SHORTEST_TICK, _LONGEST_TICK = 0.25, 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Relayed:
+    """How a relayed session ended: octets read from the client and from the backend, and why."""
+
+    up: int
+    down: int
+    reason: str
+
+
+class _Leg:
+    """One socket of a session.
+
+    ``backlog`` waits to be written to it, and behind that, with ``tell_end``, the other side's end. ``ended``: no more
+    will be read from it.
+    """
+
+    __slots__ = ("backlog", "ended", "mask", "other", "received", "session", "stream", "tell_end")
+
+    other: _Leg
+
+    def __init__(self, session: _Session, stream: Stream) -> None:
+        self.session = session
+        self.stream = stream
+        self.backlog: memoryview | None = None
+        self.ended = False
+        self.tell_end = False
+        self.mask = 0
+        self.received = 0
+
+
+class _Session:
+    __slots__ = ("client", "idle_timeout", "on_end", "seen")
+
+    client: _Leg
+
+    def __init__(self, idle_timeout: float, on_end: Callable[[Relayed], None], now: float) -> None:
+        self.idle_timeout = idle_timeout
+        self.on_end: Callable[[Relayed], None] | None = on_end
+        self.seen = now
+
+
+class Pump:
+    """Relays sessions handed to it by ``add`` while ``run`` is running."""
+
+    def __init__(self) -> None:
+        self._epoll = select.epoll()
+        self._legs: dict[int, _Leg] = {}
+        self._buffer = memoryview(bytearray(_BUFFER))
+        self._record = self._buffer[:RECORD]
+        self._backlog = 0
+        self._now = 0.0
+        self._tick = _LONGEST_TICK
+        self._nap = trio.CancelScope()
+
+    def __len__(self) -> int:
+        """How many sessions are being relayed."""
+        return len(self._legs) // 2
+
+    @property
+    def backlog(self) -> int:
+        """Octets held for peers that don't take them yet."""
+        return self._backlog
+
+    def add(
+        self,
+        client: Stream,
+        backend: Stream,
+        *,
+        to_backend: bytes,
+        to_client: bytes,
+        idle_timeout: float,
+        on_end: Callable[[Relayed], None],
+    ) -> None:
+        """Take over a session and own its two streams.
+
+        ``to_backend`` and ``to_client``: octets that were read already and go first. ``idle_timeout``: seconds
+        without an octet either way. ``on_end`` is called once, after both sockets are closed, and must not raise.
+        """
+        session = _Session(idle_timeout, on_end, trio.current_time())
+        first, second = _Leg(session, client), _Leg(session, backend)
+        first.other, second.other = second, first
+        session.client = first
+        self._legs[client.fd] = first
+        self._legs[backend.fd] = second
+        self._look_within(max(idle_timeout / 10, _SHORTEST_TICK))
+        first.received, second.received = len(to_backend), len(to_client)
+        if self._epoll.closed:
+            # The session's task was on its way here when both were cancelled.
+            self._end(session, "shutdown")
+            return
+        try:
+            if to_backend:
+                self._write(second, memoryview(to_backend))
+            if to_client:
+                self._write(first, memoryview(to_client))
+            # TLS may have decrypted octets already that no event of the socket will tell of.
+            if second.backlog is None:
+                self._read(first)
+            self._arm(first)
+            self._arm(second)
+        except Exception as error:  # noqa: BLE001 - as in _serve
+            self._fail(session, error)
+
+    def end_all(self, reason: str) -> None:
+        """Close every session."""
+        for session in {leg.session for leg in self._legs.values()}:
+            self._end(session, reason)
+
+    async def run(self) -> None:
+        """Relay until cancelled, then close every session."""
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._relay)
+                nursery.start_soon(self._watch_idle)
+        finally:
+            self.end_all("shutdown")
+            self._epoll.close()
+
+    async def _relay(self) -> None:
+        descriptor, poll, legs = self._epoll.fileno(), self._epoll.poll, self._legs
+        while True:
+            await trio.lowlevel.wait_readable(descriptor)
+            turn_ends = trio.current_time() + _TURN
+            for _ in range(_BATCHES):
+                events = poll(0, _EVENTS)
+                self._now = trio.current_time()
+                for fd, mask in events:
+                    leg = legs.get(fd)
+                    if leg is not None:
+                        self._serve(leg, mask)
+                if not events or trio.current_time() > turn_ends:
+                    break
+
+    async def _watch_idle(self) -> None:
+        # A sweep costs 0.2 us a session and no memory; a timer each would cost both.
+        while True:
+            with trio.move_on_after(self._tick) as self._nap:
+                await trio.sleep_forever()
+            now = trio.current_time()
+            for session in [leg.session for leg in self._legs.values() if leg is leg.session.client]:
+                if session.seen + session.idle_timeout <= now:
+                    self._end(session, "idle_timeout")
+
+    def _look_within(self, seconds: float) -> None:
+        if seconds < self._tick:
+            self._tick = seconds
+            self._nap.deadline = min(self._nap.deadline, trio.current_time() + seconds)
+
+    def _serve(self, leg: _Leg, mask: int) -> None:
+        session = leg.session
+        session.seen = self._now
+        try:
+            if mask != _IN and (leg.backlog is not None or leg.tell_end):
+                self._flush(leg)
+            if not leg.ended and leg.other.backlog is None and mask != _OUT:
+                self._read(leg)
+        except Exception as error:  # noqa: BLE001 - a fault in one session must not end the others; its log line says it
+            self._fail(session, error)
+
+    def _read(self, leg: _Leg) -> None:
+        """Take what the leg's peer has sent to the other leg's. Raises StreamLost."""
+        buffer = self._buffer if self._backlog < _BACKLOG_BUDGET else self._record
+        count = leg.stream.read_into(buffer)
+        if count > 0:
+            leg.received += count
+            self._write(leg.other, buffer[:count])
+            if leg.stream.at_end:
+                self._input_ended(leg)
+        elif count != WOULD_BLOCK:
+            self._input_ended(leg)
+
+    def _write(self, leg: _Leg, data: memoryview) -> None:
+        """Write to the leg's peer, which has no backlog, and keep what doesn't go now. Raises StreamLost."""
+        count = leg.stream.write(data)
+        if count == len(data):
+            return
+        leg.backlog = memoryview(bytes(data[count:]))
+        self._backlog += len(leg.backlog)
+        self._arm(leg)
+        self._arm(leg.other)
+
+    def _flush(self, leg: _Leg) -> None:
+        """Write more of the backlog, and the end when it is due. Raises StreamLost."""
+        backlog = leg.backlog
+        if backlog is not None:
+            count = leg.stream.write(backlog)
+            self._backlog -= count
+            if count < len(backlog):
+                leg.backlog = backlog[count:]
+                return
+            leg.backlog = None
+        if leg.tell_end:
+            self._tell_end(leg)
+        self._arm(leg)
+        self._arm(leg.other)
+
+    def _input_ended(self, leg: _Leg) -> None:
+        leg.ended = True
+        other = leg.other
+        if other.ended and leg.backlog is None and other.backlog is None:
+            who = "client" if leg is leg.session.client else "backend"
+            self._end(leg.session, f"{who} closed")
+        elif other.backlog is None:
+            self._tell_end(other)
+            self._arm(leg)
+        else:
+            other.tell_end = True
+            self._arm(leg)
+
+    def _tell_end(self, leg: _Leg) -> None:
+        """The other side's input has ended and all of it is written: carry that over, now or when there is room."""
+        leg.stream.end_writing()
+        leg.tell_end = leg.stream.end_due
+        if leg.tell_end:
+            self._arm(leg)
+        elif leg.ended and leg.backlog is None and leg.other.backlog is None:
+            self._end(leg.session, "both closed")
+
+    def _arm(self, leg: _Leg) -> None:
+        """Make the epoll set say what the leg wants."""
+        if leg.session.on_end is None:
+            return
+        reads = not leg.ended and leg.other.backlog is None
+        mask = (_IN if reads else 0) | (_OUT if leg.backlog is not None or leg.tell_end else 0)
+        if mask == leg.mask:
+            return
+        if leg.mask == 0:
+            self._epoll.register(leg.stream.fd, mask)
+        elif mask == 0:
+            self._epoll.unregister(leg.stream.fd)
+        else:
+            self._epoll.modify(leg.stream.fd, mask)
+        leg.mask = mask
+
+    def _fail(self, session: _Session, error: Exception) -> None:
+        self._end(session, error.reason if isinstance(error, StreamLost) else f"fault: {type(error).__name__}")
+
+    def _end(self, session: _Session, reason: str) -> None:
+        on_end, session.on_end = session.on_end, None
+        if on_end is None:
+            return
+        client, backend = session.client, session.client.other
+        for leg in (client, backend):
+            if leg.backlog is not None:
+                self._backlog -= len(leg.backlog)
+                leg.backlog = None
+            if leg.mask:
+                self._epoll.unregister(leg.stream.fd)
+            del self._legs[leg.stream.fd]
+        client.stream.end_writing()
+        client.stream.close()
+        backend.stream.close()
+        on_end(Relayed(client.received, backend.received, reason))

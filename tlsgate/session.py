@@ -1,0 +1,373 @@
+"""One client connection from accept to close: the story of DESIGN section 1, from top to bottom."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NoReturn, assert_never
+from typing import Protocol as Interface
+
+import trio
+
+from tlsgate.auth import backend as asking_backend
+from tlsgate.auth.judgement import Judge, login_purpose
+from tlsgate.backends.faults import NoBackend
+from tlsgate.backends.login import BackendSession, log_in
+from tlsgate.backends.pool import Backend, Pool
+from tlsgate.config import Limits, Protocol, TlsMode
+from tlsgate.dialogue.backend import BackendDialogue, Purpose
+from tlsgate.dialogue.credentials import Credentials
+from tlsgate.dialogue.events import (
+    Authenticate,
+    AuthRejected,
+    Bounds,
+    Channel,
+    CleartextAuthRefused,
+    Close,
+    Ending,
+    Granted,
+    NeedData,
+    Offer,
+    Refusal,
+    Refused,
+    Reply,
+    StartTls,
+)
+from tlsgate.dialogue.imap import Imap
+from tlsgate.dialogue.imap_backend import ImapBackend
+from tlsgate.dialogue.pop3 import Pop3
+from tlsgate.dialogue.pop3_backend import Pop3Backend
+from tlsgate.dialogue.smtp import Submission
+from tlsgate.dialogue.smtp_backend import SmtpBackend
+from tlsgate.mail.transaction import Client, MailTrace, Transactions
+from tlsgate.relay import Pump, Relayed
+from tlsgate.tls.accept import TlsFacts, accept_tls, tls_facts
+from tlsgate.tls.contexts import ServerContexts
+from tlsgate.tls.stream import PlainStream, Stream, StreamLost
+
+ServerDialogue = Imap | Pop3 | Submission
+
+
+class Trace(MailTrace, Interface):
+    """What a session tells as it goes: one hook for logs and metrics."""
+
+    def handshaken(self, facts: TlsFacts, seconds: float) -> None: ...
+    def handshake_failed(self, reason: str) -> None: ...
+    def cleartext_auth_refused(self, mechanism: str, user: str | None) -> None: ...
+    def auth_failed(self, mechanism: str, user: str | None, reason: str) -> None: ...
+    def login_unavailable(self, mechanism: str, user: str, reason: str) -> None: ...
+    def logged_in(self, mechanism: str, user: str, backend: str, seconds: float) -> None: ...
+    def relaying(self) -> None: ...
+    def relayed(self, up: int, down: int) -> None: ...
+    def ended(self, result: str, reason: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What a listener's sessions share: one state of the config. A reload makes a new one for those to come."""
+
+    protocol: Protocol
+    tls: TlsMode
+    contexts: ServerContexts
+    pool: Pool
+    pump: Pump
+    limits: Limits
+    hostname: str
+    mechanisms: tuple[str, ...]
+    judge: Judge = asking_backend.judge
+
+    def server_dialogue(self, channel: Channel) -> ServerDialogue:
+        """A dialogue that knows nothing of any before it."""
+        limits = self.limits
+        offer = Offer(self.hostname, self.mechanisms, self.pool.capabilities)
+        bounds = Bounds(limits.line_length, limits.bad_commands, limits.auth_attempts)
+        match self.protocol:
+            case Protocol.IMAP:
+                return Imap(offer, channel, bounds)
+            case Protocol.POP3:
+                return Pop3(offer, channel, bounds)
+            case Protocol.SUBMISSION | Protocol.MX:
+                return Submission(offer, channel, bounds, size=limits.message_size, recipients=limits.recipients)
+            case _:
+                assert_never(self.protocol)
+
+    def backend_dialogue(self, purpose: Purpose, starttls: bool, known: tuple[str, ...]) -> BackendDialogue:
+        """The other side of it, towards a backend of this listener's protocol."""
+        return _BACKEND_DIALOGUES[self.protocol](purpose, starttls=starttls, hostname=self.hostname, known=known)
+
+
+_BACKEND_DIALOGUES: dict[Protocol, Callable[..., BackendDialogue]] = {
+    Protocol.IMAP: ImapBackend,
+    Protocol.POP3: Pop3Backend,
+    Protocol.SUBMISSION: SmtpBackend,
+    Protocol.MX: SmtpBackend,
+}
+
+
+# Only these say that a password was wrong: fail2ban and bans live on it.
+_WRONG_CREDENTIALS = (Refusal.AUTHENTICATION_FAILED, Refusal.AUTHORIZATION_FAILED, Refusal.EXPIRED)
+
+
+class _Over(Exception):
+    """The session ends here; everything has been said."""
+
+    def __init__(self, result: str, reason: str) -> None:
+        super().__init__(result, reason)
+        self.result = result
+        self.reason = reason
+
+
+class Session:
+    """One client. ``run`` returns when its socket is closed or the relay pump has taken it over."""
+
+    def __init__(self, service: Service, connected: socket.socket, trace: Trace, on_end: Callable[[], None]) -> None:
+        self._service = service
+        self._trace = trace
+        self._on_end = on_end
+        self._began = trio.current_time()
+        self._stream: Stream = PlainStream(connected)
+        # Who can be told that the session ends: nobody while a handshake is under way, or a reply.
+        self._dialogue: ServerDialogue | None = None
+        self._mid_reply = False
+        self._timeout = Ending.GREETING_TIMEOUT
+        # The backend's connection, from the login until somebody else takes it over.
+        self._login: BackendSession | None = None
+
+    async def run(self) -> None:
+        """Never raises but for cancellation: what goes wrong here ends this session and no other."""
+        handed_over = False
+        result, reason = "shutdown", "shutdown"
+        scope = trio.CancelScope(deadline=self._began + self._service.limits.greeting_timeout)
+        try:
+            with scope:
+                handed_over = await self._story(scope)
+            if scope.cancelled_caught:
+                result, reason = "timeout", self._timeout
+                self._last_words(self._timeout)
+        except _Over as over:
+            result, reason = over.result, over.reason
+        except StreamLost as lost:
+            result, reason = "lost", lost.reason
+        except Exception as fault:  # noqa: BLE001 - a fault in one session must not end the others; the log has it
+            result, reason = "fault", f"{type(fault).__name__} in {_place(fault)}"
+            self._last_words(Ending.FAULT)
+        finally:
+            if not handed_over:
+                if result == "shutdown":
+                    self._last_words(Ending.SHUTDOWN)
+                self._end(result, reason)
+
+    async def _story(self, scope: trio.CancelScope) -> bool:
+        """True when the relay has taken the session over. Raises _Over, StreamLost."""
+        service = self._service
+        if service.tls is TlsMode.STARTTLS:
+            await self._speak_clear()
+        await self._handshake()
+        self._timeout = Ending.LOGIN_TIMEOUT
+        scope.deadline = self._began + service.limits.login_timeout
+        dialogue = service.server_dialogue(Channel.ENCRYPTED)
+        self._dialogue = dialogue
+        if service.tls is TlsMode.IMPLICIT:
+            await self._send(dialogue.greeting())
+        login = await self._log_in(dialogue)
+        if isinstance(dialogue, Submission):
+            await self._transact(dialogue, login, scope)
+        self._relay(dialogue, login)
+        return True
+
+    # -- in clear -----------------------------------------------------------------------------------
+
+    async def _speak_clear(self) -> None:
+        """The dialogue up to STARTTLS. Nothing of it is left when this returns."""
+        dialogue = self._service.server_dialogue(Channel.CLEARTEXT)
+        self._dialogue = dialogue
+        await self._send(dialogue.greeting())
+        while True:
+            match dialogue.next_event():
+                case NeedData():
+                    dialogue.receive(await self._receive())
+                case Reply(data):
+                    await self._send(data)
+                case CleartextAuthRefused(data, mechanism, user):
+                    self._trace.cleartext_auth_refused(mechanism, user)
+                    await self._send(data)
+                case StartTls(data):
+                    self._dialogue = None
+                    await self._send(data)
+                    return
+                case Close(data, reason):
+                    await self._close(data, reason)
+                case event:
+                    raise TypeError(f"{type(event).__name__} in clear")
+
+    async def _handshake(self) -> None:
+        began = trio.current_time()
+        client, failure = None, "cut short"
+        try:
+            client = await accept_tls(self._stream.socket, self._service.contexts, self._service.protocol)
+        except StreamLost as lost:
+            failure = lost.reason
+            raise _Over("handshake_failed", lost.reason) from None
+        finally:
+            if client is None:
+                self._trace.handshake_failed(failure)
+        self._stream = client
+        self._trace.handshaken(tls_facts(client), trio.current_time() - began)
+
+    # -- over TLS -----------------------------------------------------------------------------------
+
+    async def _log_in(self, dialogue: ServerDialogue) -> BackendSession:
+        """The dialogue up to a login that stands at a backend. Raises _Over, StreamLost."""
+        while True:
+            match dialogue.next_event():
+                case NeedData():
+                    dialogue.receive(await self._receive())
+                case Reply(data):
+                    await self._send(data)
+                case AuthRejected(data, mechanism, reason):
+                    self._trace.auth_failed(mechanism, None, reason)
+                    await self._send(data)
+                case Authenticate(mechanism, who):
+                    answer = await self._authenticate(mechanism, who)
+                    if isinstance(answer, BackendSession):
+                        return answer
+                    await self._send(dialogue.send(answer))
+                case Close(data, reason):
+                    await self._close(data, reason)
+                case event:
+                    raise TypeError(f"{type(event).__name__} before login")
+
+    async def _authenticate(self, mechanism: str, who: Credentials) -> BackendSession | Refused:
+        """The verdict on what a client has shown: a login that stands is also in ``_login`` then."""
+        pool = self._service.pool
+        found = self._service.judge(who)
+        if isinstance(found, Refused):
+            self._trace.auth_failed(mechanism, who.user, found.reason)
+            return found
+        purpose = login_purpose(found, who, pool.settings.login)
+        if isinstance(purpose, Refused):
+            self._trace.login_unavailable(mechanism, who.user, "no source can judge a login for this pool")
+            return purpose
+        try:
+            login = self._login = await log_in(pool, purpose, self._service.backend_dialogue)
+        except NoBackend as error:
+            self._trace.login_unavailable(mechanism, who.user, str(error))
+            return Refused(Refusal.UNAVAILABLE)
+        address, verdict = login.backend.address, login.outcome.verdict
+        if not isinstance(verdict, Refused):
+            self._trace.logged_in(mechanism, who.user, address, trio.current_time() - self._began)
+            return login
+        self._login = None
+        login.close()
+        if verdict.reason in _WRONG_CREDENTIALS:
+            self._trace.auth_failed(mechanism, who.user, verdict.reason)
+        else:
+            said = f"{address}: {verdict.reason} {verdict.text}"
+            self._trace.login_unavailable(mechanism, who.user, said.rstrip())
+        return verdict
+
+    def _relay(self, dialogue: Imap | Pop3, login: BackendSession) -> None:
+        """Hand both sockets to the pump; this task ends, and nothing here keeps the secret."""
+        trace, on_end, backend = self._trace, self._on_end, login.backend
+        granted = login.outcome.verdict
+        if not isinstance(granted, Granted):
+            raise TypeError("relay without a login")
+        trace.relaying()
+        to_client = dialogue.send(granted) + login.dialogue.handover()
+        self._service.pump.add(
+            self._stream,
+            login.stream,
+            to_backend=dialogue.handover(),
+            to_client=to_client,
+            idle_timeout=self._service.limits.idle_timeout,
+            on_end=lambda relayed: _relay_ended(relayed, backend, trace, on_end),
+        )
+        self._login = None
+
+    async def _transact(self, dialogue: Submission, login: BackendSession, scope: trio.CancelScope) -> NoReturn:
+        """SMTP stays in the loop: each message is judged. Raises _Over, StreamLost."""
+
+        async def connect() -> BackendSession:
+            again = await log_in(self._service.pool, login.purpose, self._service.backend_dialogue)
+            if isinstance(again.outcome.verdict, Granted):
+                return again
+            again.close()
+            raise NoBackend("the backend no longer takes this login")
+
+        transactions = Transactions(
+            Client(self._stream.receive, self._send),
+            dialogue,
+            login,
+            connect,
+            scope,
+            self._service.limits.idle_timeout,
+            self._trace,
+        )
+        self._login = None
+        self._timeout = Ending.IDLE_TIMEOUT
+        try:
+            self._trace.relaying()
+            await self._send(dialogue.send(Granted()))
+            raise _Over("ok", await transactions.run())
+        finally:
+            transactions.close()
+            self._trace.relayed(transactions.up, transactions.down)
+
+    # -- ends ---------------------------------------------------------------------------------------
+
+    async def _receive(self) -> bytes:
+        data = await self._stream.receive()
+        if not data:
+            raise _Over("no_login", "client closed")
+        return data
+
+    async def _send(self, data: bytes) -> None:
+        self._mid_reply = True
+        await self._stream.send(data)
+        self._mid_reply = False
+
+    async def _close(self, data: bytes, reason: Ending) -> None:
+        await self._send(data)
+        raise _Over("no_login", reason)
+
+    def _last_words(self, reason: Ending) -> None:
+        """Say why, if there is a dialogue to say it in and the client takes it at once."""
+        if self._dialogue is None or self._mid_reply:
+            return
+        try:
+            self._stream.write(memoryview(self._dialogue.ending(reason)))
+        except StreamLost:  # the client is gone: nobody is left to tell
+            pass
+
+    def _end(self, result: str, reason: str) -> None:
+        try:
+            if self._login is not None:
+                self._login.close()
+            self._stream.end_writing()
+            self._stream.close()
+            self._trace.ended(result, reason)
+        finally:
+            self._on_end()
+
+
+# Ends of the relay that aren't one side's own.
+_RELAY_RESULTS = {"idle_timeout": "timeout", "shutdown": "shutdown"}
+
+
+def _relay_ended(relayed: Relayed, backend: Backend, trace: Trace, on_end: Callable[[], None]) -> None:
+    fault = relayed.reason.startswith("fault")
+    try:
+        backend.released()
+        trace.relayed(relayed.up, relayed.down)
+        trace.ended("fault" if fault else _RELAY_RESULTS.get(relayed.reason, "ok"), relayed.reason)
+    finally:
+        on_end()
+
+
+def _place(fault: Exception) -> str:
+    """Where a fault was raised: a file's name and a line, never a value."""
+    entry = fault.__traceback__
+    while entry is not None and entry.tb_next is not None:
+        entry = entry.tb_next
+    return "unknown" if entry is None else f"{entry.tb_frame.f_code.co_filename.rpartition('/')[2]}:{entry.tb_lineno}"

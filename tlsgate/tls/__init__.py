@@ -1,0 +1,1 @@
+"""TLS: contexts from the config, the choice of one by server name, and streams that pyOpenSSL runs on the socket."""

@@ -1,0 +1,69 @@
+"""Reading and writing decrypted octets: the two calls that every relayed byte goes through.
+
+pyOpenSSL's own ``recv_into`` allocates and copies a record each time, and says "nothing now" by an exception. So
+OpenSSL is called through pyOpenSSL's binding, which its API doesn't promise; without it the public API does the same
+for more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from OpenSSL import SSL
+
+WOULD_BLOCK = -1
+
+Octets = Callable[[SSL.Connection, memoryview], int]
+
+
+def public_read(connection: SSL.Connection, buffer: memoryview) -> int:
+    """Read at most one record into ``buffer``: a count of octets, or WOULD_BLOCK. Raises SSL.Error."""
+    try:
+        return connection.recv_into(buffer)
+    except (SSL.WantReadError, SSL.WantWriteError):
+        return WOULD_BLOCK
+
+
+def public_write(connection: SSL.Connection, data: memoryview) -> int:
+    """Write ``data``, not empty: a count of octets, or WOULD_BLOCK. Raises SSL.Error."""
+    try:
+        return connection.send(data)
+    except (SSL.WantReadError, SSL.WantWriteError):
+        return WOULD_BLOCK
+
+
+def _bound() -> tuple[Octets, Octets]:
+    """Both, by the binding. Raises ImportError or AttributeError where it isn't as it was."""
+    from OpenSSL._util import ffi, lib
+
+    pointer, ssl_read, ssl_write, ssl_error = ffi.from_buffer, lib.SSL_read, lib.SSL_write, lib.SSL_get_error
+    not_now = (lib.SSL_ERROR_WANT_READ, lib.SSL_ERROR_WANT_WRITE)
+    _ = SSL.Connection._raise_ssl_error
+
+    def read(connection: SSL.Connection, buffer: memoryview) -> int:
+        ssl = connection._ssl
+        result: int = ssl_read(ssl, pointer(buffer), len(buffer))
+        if result > 0:
+            return result
+        if ssl_error(ssl, result) in not_now:
+            return WOULD_BLOCK
+        connection._raise_ssl_error(ssl, result)
+        return result
+
+    def write(connection: SSL.Connection, data: memoryview) -> int:
+        ssl = connection._ssl
+        result: int = ssl_write(ssl, pointer(data), len(data))
+        if result > 0:
+            return result
+        if ssl_error(ssl, result) in not_now:
+            return WOULD_BLOCK
+        connection._raise_ssl_error(ssl, result)
+        return result
+
+    return read, write
+
+
+try:
+    read, write = _bound()
+except (ImportError, AttributeError):
+    read, write = public_read, public_write

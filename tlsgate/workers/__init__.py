@@ -1,0 +1,1 @@
+"""Processes: what ours may do on this host."""
