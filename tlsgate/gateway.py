@@ -18,8 +18,9 @@ from tlsgate.backends.pool import Backend, Pool
 from tlsgate.config import AuthSource, Config, ConfigError, LoginMode, Protocol
 from tlsgate.listener import Listener, bind
 from tlsgate.ops.health import Health
+from tlsgate.ops.listener_metrics import Phase
 from tlsgate.ops.log import EventLog
-from tlsgate.ops.metrics import BackendMetrics, ListenerMetrics, Metrics, Phase
+from tlsgate.ops.metrics import BackendMetrics, Metrics
 from tlsgate.ops.trace import ListenerTrace
 from tlsgate.relay import Pump
 from tlsgate.session import Service
@@ -134,7 +135,7 @@ class Gateway:
         )
 
     def _trace(self, settings: config.Listener) -> ListenerTrace:
-        metrics = ListenerMetrics(self._metrics, settings.name)
+        metrics = self._metrics.listener(settings.name)
         return ListenerTrace(settings.name, _DATA_PHASES.get(settings.protocol, Phase.MAIL), metrics, self._log)
 
     async def _serve_admin(self) -> None:

@@ -17,8 +17,9 @@ from tlsgate.config import HostPort, LogFormat, LogLevel
 from tlsgate.listener import bind
 from tlsgate.ops.admin import serve_admin
 from tlsgate.ops.health import Health
+from tlsgate.ops.listener_metrics import Phase
 from tlsgate.ops.log import EventLog
-from tlsgate.ops.metrics import ListenerMetrics, Metrics, Phase
+from tlsgate.ops.metrics import Metrics
 
 
 @contextmanager
@@ -61,7 +62,7 @@ async def admin(nursery: trio.Nursery) -> Admin:
 
 
 async def test_metrics_are_prometheus_text(admin: Admin) -> None:
-    counted = ListenerMetrics(admin.metrics, "imaps")
+    counted = admin.metrics.listener("imaps")
     counted.connection("accepted")
     counted.enter(Phase.LOGIN)
     counted.handshake("TLSv1.3", "TLS_AES_128_GCM_SHA256", "ok", 0.002)

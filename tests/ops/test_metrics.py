@@ -8,8 +8,9 @@ import pytest
 from prometheus_client import generate_latest
 
 from tlsgate.config import LogFormat, LogLevel
+from tlsgate.ops.listener_metrics import Phase
 from tlsgate.ops.log import EventLog
-from tlsgate.ops.metrics import BackendMetrics, ListenerMetrics, Metrics, Phase
+from tlsgate.ops.metrics import BackendMetrics, Metrics
 
 CONTRACT = {
     "tlsgate_connections": {"listener", "result"},
@@ -40,7 +41,7 @@ def metrics() -> Metrics:
 
 
 def test_every_metric_of_the_contract_has_its_labels(metrics: Metrics) -> None:
-    listener = ListenerMetrics(metrics, "imaps")
+    listener = metrics.listener("imaps")
     listener.connection("accepted")
     listener.handshake("TLSv1.3", "TLS_AES_128_GCM_SHA256", "ok", 0.1)
     listener.login("PLAIN", "ok", 0.1)
@@ -58,7 +59,7 @@ def test_every_metric_of_the_contract_has_its_labels(metrics: Metrics) -> None:
 
 
 def test_phases_come_and_go(metrics: Metrics) -> None:
-    listener = ListenerMetrics(metrics, "imaps")
+    listener = metrics.listener("imaps")
     for phase in Phase:
         listener.enter(phase)
     listener.leave(Phase.HANDSHAKE)
@@ -68,7 +69,7 @@ def test_phases_come_and_go(metrics: Metrics) -> None:
 
 
 def test_two_listeners_are_counted_apart(metrics: Metrics) -> None:
-    one, two = ListenerMetrics(metrics, "one"), ListenerMetrics(metrics, "two")
+    one, two = metrics.listener("one"), metrics.listener("two")
     one.cleartext_auth_refused()
     one.message("accepted")
     two.message("accepted")
@@ -77,3 +78,24 @@ def test_two_listeners_are_counted_apart(metrics: Metrics) -> None:
     assert 'tlsgate_messages_total{listener="one",result="accepted"} 1.0' in text
     assert 'tlsgate_messages_total{listener="two",result="accepted"} 2.0' in text
     assert 'tlsgate_cleartext_auth_refused_total{listener="two"} 0.0' in text
+
+
+def test_histograms_are_cumulative_over_all_listeners(metrics: Metrics) -> None:
+    one, two = metrics.listener("one"), metrics.listener("two")
+    for listener, seconds in ((one, 0.5), (one, 45.0), (two, 45.0), (two, 100_000.0)):
+        listener.session_ended(seconds)
+    lines = generate_latest(metrics.registry).decode().splitlines()
+    for le, count in (("1.0", 1.0), ("30.0", 1.0), ("60.0", 3.0), ("86400.0", 3.0), ("+Inf", 4.0)):
+        assert f'tlsgate_session_seconds_bucket{{le="{le}"}} {count}' in lines
+    assert "tlsgate_session_seconds_count 4.0" in lines
+    assert "tlsgate_session_seconds_sum 100090.5" in lines
+
+
+def test_a_listener_that_comes_back_goes_on_counting(metrics: Metrics) -> None:
+    """A reload must not set a counter back: Prometheus would take it for a restart."""
+    metrics.listener("imaps").connection("accepted")
+    metrics.listener("imaps").connection("accepted")
+    assert (
+        'tlsgate_connections_total{listener="imaps",result="accepted"} 2.0'
+        in generate_latest(metrics.registry).decode()
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import ssl
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import Protocol
 
 from tlsgate import config
@@ -98,10 +99,16 @@ class Pool:
     @property
     def capabilities(self) -> tuple[str, ...]:
         """What every backend that is up has said it can do; () before any has answered."""
-        known = [backend.capabilities for backend in self.backends if backend.up and backend.capabilities is not None]
-        if not known:
-            return ()
-        return tuple(word for word in known[0] if all(word in others for others in known[1:]))
+        return _common(
+            tuple([each.capabilities for each in self.backends if each.up and each.capabilities is not None])
+        )
+
+
+@lru_cache(64)
+def _common(known: tuple[tuple[str, ...], ...]) -> tuple[str, ...]:
+    if not known:
+        return ()
+    return tuple(word for word in known[0] if all(word in others for others in known[1:]))
 
 
 def _draw(backend: Backend) -> float:

@@ -112,22 +112,11 @@ class BackendDialogue(ABC):
     def _without_secret(self, outcome: Outcome) -> Outcome:
         """Drop the backend's words where they quote what we sent: they go on to the client and to the log."""
         verdict = outcome.verdict
-        if verdict is None or not any(shown in verdict.text for shown in self._secret_forms()):
+        if verdict is None or not isinstance(self._purpose, SameLogin):
+            return outcome
+        if not _shows_secret(verdict.text, self._purpose.credentials):
             return outcome
         return Outcome(replace(verdict, text=""), outcome.capabilities)
-
-    def _secret_forms(self) -> list[str]:
-        """How the secret may stand in a reply. Their beginnings do: a long echo is cut short."""
-        if not isinstance(self._purpose, SameLogin):
-            return []
-        who = self._purpose.credentials
-        forms = (
-            who.secret,
-            escaped(who.secret),
-            sasl.encode(who.secret),
-            sasl.encode(plain_response(who)),
-        )
-        return [shown for form in forms if (shown := printable(form, 64))]
 
     # -- for the protocols --------------------------------------------------------------------------
 
@@ -149,6 +138,21 @@ class BackendDialogue(ABC):
         """Hold the backend to silence: what comes unasked before TLS or our credentials may be injected."""
         if len(self._buffer):
             raise RemoteProtocolError("unexpected data behind a reply")
+
+
+_SHOWN = 64
+
+
+def _shows_secret(text: str, who: Credentials) -> bool:
+    """Whether ``text`` quotes the secret, in any form that we send it in. The beginning does: an echo may be cut."""
+    secret = printable(who.secret, _SHOWN)
+    if secret and secret in text:
+        return True
+    coded = len(who.secret) * 4 // 3
+    if len(text) < min(coded, _SHOWN) and b'"' not in who.secret and b"\\" not in who.secret:
+        return False  # shorter than any other form
+    forms = (escaped(who.secret), sasl.encode(who.secret), sasl.encode(plain_response(who)))
+    return any(printable(form, _SHOWN) in text for form in forms)
 
 
 def plain_response(who: Credentials) -> bytes:

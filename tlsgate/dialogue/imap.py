@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable
+from functools import lru_cache
 
 from tlsgate.dialogue import sasl
 from tlsgate.dialogue.buffer import LineTooLong, ReceiveBuffer
@@ -353,18 +354,14 @@ class Imap:
         return self._tagged(b"NO", f"[{code}] {text}".encode())
 
     def _capabilities(self) -> bytes:
-        if self._clear:
-            own = ["IMAP4rev1", "SASL-IR", "LITERAL-", "ID", "STARTTLS", "LOGINDISABLED"]
-        else:
-            own = [
-                "IMAP4rev1",
-                "SASL-IR",
-                "LITERAL-",
-                "ID",
-                *(f"AUTH={name}" for name in self._offer.mechanisms),
-            ]
-        carried = (name for name in self._offer.capabilities if carried_capability(name))
-        return " ".join([*own, *carried]).encode()
+        return _capability_list(self._offer, self._clear)
+
+
+@lru_cache(64)
+def _capability_list(offer: Offer, clear: bool) -> bytes:
+    login = ["STARTTLS", "LOGINDISABLED"] if clear else [f"AUTH={name}" for name in offer.mechanisms]
+    carried = [name for name in offer.capabilities if carried_capability(name)]
+    return " ".join(["IMAP4rev1", "SASL-IR", "LITERAL-", "ID", *login, *carried]).encode()
 
 
 def carried_capability(name: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Generator
+from functools import lru_cache
 
 from tlsgate.dialogue import sasl
 from tlsgate.dialogue.backend import (
@@ -36,6 +37,7 @@ _REFUSALS = {
     "INUSE": Refusal.IN_USE,
     "CONTACTADMIN": Refusal.CONTACT_ADMIN,
 }
+_KEPT = 64
 # What a logged-in client must not try through the gate (cases.md B16).
 _NOT_CARRIED = ("STARTTLS", "LOGINDISABLED", "UNAUTHENTICATE", "AUTH=", "SASL-IR", "LOGIN-REFERRALS")
 
@@ -144,8 +146,7 @@ def _verdict(line: bytes, untagged: tuple[str, ...]) -> Granted | Refused:
     match condition.upper():
         case b"OK":
             told = _words(found[2]) if found and code == "CAPABILITY" else untagged
-            carried = [name for name in told if not name.upper().startswith(_NOT_CARRIED)]
-            return Granted(text, " ".join(["CAPABILITY", *carried]) if carried else "")
+            return Granted(text, _carried_code(told))
         case b"NO":
             reason = _REFUSALS.get(code, Refusal.AUTHENTICATION_FAILED)
             return Refused(reason, "" if code == "PRIVACYREQUIRED" else text)
@@ -153,10 +154,21 @@ def _verdict(line: bytes, untagged: tuple[str, ...]) -> Granted | Refused:
             raise RemoteProtocolError("login is answered by neither OK nor NO")
 
 
+# Backends say the same at each login: what follows from it is kept.
+
+
+@lru_cache(_KEPT)
+def _carried_code(capabilities: tuple[str, ...]) -> str:
+    carried = [name for name in capabilities if not name.upper().startswith(_NOT_CARRIED)]
+    return " ".join(["CAPABILITY", *carried]) if carried else ""
+
+
+@lru_cache(_KEPT)
 def _upper(capabilities: tuple[str, ...]) -> frozenset[str]:
     return frozenset(name.upper() for name in capabilities)
 
 
+@lru_cache(_KEPT)
 def _words(text: bytes | None) -> tuple[str, ...]:
     # No capability holds "]" (RFC 9051 9: atom); in a code of ours it would end the list.
     return tuple(word for word in printable(text or b"", 4096).split() if "]" not in word)

@@ -207,7 +207,7 @@ class Submission:
             case Rcpt():
                 self.state = State.MAIL
                 self._recipients += said.positive
-                if not said.positive and self._tally.bad():
+                if said.code >= 500 and self._tally.bad():
                     self.state, self._due = State.ENDING, Ending.BAD_COMMANDS
             case Data():
                 self.state = State.BODY if said.positive else self._after_refused_data()

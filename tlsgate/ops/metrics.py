@@ -1,11 +1,7 @@
-"""Prometheus metrics (DESIGN 3.3). No label's values are a client's to choose.
-
-Children are looked up once and kept: that takes a session's counting from microseconds to fractions of one.
-"""
+"""Prometheus metrics (DESIGN 3.3). No label's values are a client's to choose."""
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Iterable
 
 from OpenSSL import SSL
@@ -15,20 +11,12 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
 from tlsgate import __version__
+from tlsgate.ops.listener_metrics import ListenerMetrics, ListenersCollector
 from tlsgate.ops.log import EventLog
 from tlsgate.tls.certificate import Certificate
 
-_LATENCY = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
-_DURATION = (1, 5, 30, 60, 300, 900, 1800, 3600, 4 * 3600, 24 * 3600)
-
-
-class Phase(enum.StrEnum):
-    """Where a session is; the ``phase`` label of tlsgate_sessions."""
-
-    HANDSHAKE = "handshake"
-    LOGIN = "login"
-    RELAY = "relay"
-    MAIL = "mail"
+_LATENCY = (0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+_OF_BACKEND = ("pool", "backend")
 
 
 class Metrics:
@@ -36,112 +24,43 @@ class Metrics:
 
     def __init__(self, log: EventLog) -> None:
         self.registry = registry = CollectorRegistry()
-        of_listener, of_backend = ("listener",), ("pool", "backend")
-
-        def counter(name: str, text: str, labels: tuple[str, ...]) -> Counter:
-            return Counter(f"tlsgate_{name}", text, labels, registry=registry)
-
-        def gauge(name: str, text: str, labels: tuple[str, ...]) -> Gauge:
-            return Gauge(f"tlsgate_{name}", text, labels, registry=registry)
-
-        def histogram(name: str, text: str, buckets: tuple[float, ...], labels: tuple[str, ...] = ()) -> Histogram:
-            return Histogram(f"tlsgate_{name}", text, labels, registry=registry, buckets=buckets)
-
-        self.connections = counter("connections", "Connections by what admission said.", (*of_listener, "result"))
-        self.sessions = gauge("sessions", "Sessions that live, by where they are.", (*of_listener, "phase"))
-        self.handshakes = counter("tls_handshakes", "TLS handshakes.", (*of_listener, "version", "cipher", "result"))
-        self.handshake_seconds = histogram("handshake_seconds", "How long a handshake took.", _LATENCY)
-        self.logins = counter("logins", "Logins by mechanism and result.", (*of_listener, "mechanism", "result"))
-        self.login_seconds = histogram("login_seconds", "From accept to a login that stands.", _LATENCY)
-        self.cleartext_auth_refused = counter(
-            "cleartext_auth_refused", "Logins that were tried before TLS, and refused.", of_listener
+        self._listeners = ListenersCollector()
+        registry.register(self._listeners)
+        self.backend_up = Gauge("tlsgate_backend_up", "1: was last seen working.", _OF_BACKEND, registry=registry)
+        self.backend_connections = Gauge(
+            "tlsgate_backend_connections", "Connections to a backend.", _OF_BACKEND, registry=registry
         )
-        self.relayed_bytes = counter(
-            "relayed_bytes", "Octets behind the login, counted at a session's end.", (*of_listener, "direction")
+        self.backend_connect_seconds = Histogram(
+            "tlsgate_backend_connect_seconds",
+            "From connecting to the answer.",
+            _OF_BACKEND,
+            registry=registry,
+            buckets=_LATENCY,
         )
-        self.session_seconds = histogram("session_seconds", "From accept to close.", _DURATION)
-        self.messages = counter("messages", "Messages by what became of them.", (*of_listener, "result"))
-        self.backend_up = gauge("backend_up", "1: was last seen working.", of_backend)
-        self.backend_connections = gauge("backend_connections", "Connections to a backend.", of_backend)
-        self.backend_connect_seconds = histogram(
-            "backend_connect_seconds", "From connecting to the answer.", _LATENCY, of_backend
+        self.backend_failures = Counter(
+            "tlsgate_backend_failures", "Attempts that failed.", (*_OF_BACKEND, "reason"), registry=registry
         )
-        self.backend_failures = counter("backend_failures", "Attempts that failed.", (*of_backend, "reason"))
-        self.certificate_expiry = gauge(
-            "certificate_expiry_timestamp_seconds", "When a certificate ends.", ("certificate",)
+        self.certificate_expiry = Gauge(
+            "tlsgate_certificate_expiry_timestamp_seconds",
+            "When a certificate ends.",
+            ("certificate",),
+            registry=registry,
         )
-        self.config_reload = counter("config_reload", "Reloads of the config.", ("result",))
-        openssl = SSL.OpenSSL_version(SSL.OPENSSL_VERSION).decode()
-        gauge("build_info", "Always 1.", ("version", "openssl")).labels(__version__, openssl).set(1)
+        self.config_reload = Counter("tlsgate_config_reload", "Reloads of the config.", ("result",), registry=registry)
+        build = Gauge("tlsgate_build_info", "Always 1.", ("version", "openssl"), registry=registry)
+        build.labels(__version__, SSL.OpenSSL_version(SSL.OPENSSL_VERSION).decode()).set(1)
         registry.register(_LogLines(log))
         ProcessCollector(registry=registry)
+
+    def listener(self, name: str) -> ListenerMetrics:
+        """What a listener of this name counts, and has counted before a reload."""
+        return self._listeners.listeners.setdefault(name, ListenerMetrics())
 
     def certificates(self, served: Iterable[Certificate]) -> None:
         """Which certificates are served now; those of before are forgotten."""
         self.certificate_expiry.clear()
         for certificate in served:
             self.certificate_expiry.labels(str(certificate.path)).set(certificate.expires.timestamp())
-
-
-class ListenerMetrics:
-    """What one listener's sessions count."""
-
-    def __init__(self, metrics: Metrics, listener: str) -> None:
-        self._metrics = metrics
-        self._listener = listener
-        self._results: dict[tuple[str, ...], Counter] = {}
-        self._phases = {phase: metrics.sessions.labels(listener, phase) for phase in Phase}
-        self._cleartext = metrics.cleartext_auth_refused.labels(listener)
-        self._up = metrics.relayed_bytes.labels(listener, "up")
-        self._down = metrics.relayed_bytes.labels(listener, "down")
-
-    def _count(self, counter: Counter, *labels: str) -> None:
-        key = (counter._name, *labels)
-        child = self._results.get(key)
-        if child is None:
-            child = self._results[key] = counter.labels(self._listener, *labels)
-        child.inc()
-
-    def connection(self, result: str) -> None:
-        """A connection was taken or refused."""
-        self._count(self._metrics.connections, result)
-
-    def enter(self, phase: Phase) -> None:
-        """A session is in ``phase``."""
-        self._phases[phase].inc()
-
-    def leave(self, phase: Phase) -> None:
-        """A session has left ``phase``."""
-        self._phases[phase].dec()
-
-    def handshake(self, version: str, cipher: str, result: str, seconds: float) -> None:
-        """A handshake has ended; ``version`` and ``cipher`` are what OpenSSL calls them."""
-        self._count(self._metrics.handshakes, version, cipher, result)
-        if result == "ok":
-            self._metrics.handshake_seconds.observe(seconds)
-
-    def login(self, mechanism: str, result: str, seconds: float | None) -> None:
-        """A login was judged; ``seconds`` since the accept when it stands."""
-        self._count(self._metrics.logins, mechanism, result)
-        if seconds is not None:
-            self._metrics.login_seconds.observe(seconds)
-
-    def cleartext_auth_refused(self) -> None:
-        """A login was tried before TLS."""
-        self._cleartext.inc()
-
-    def message(self, result: str) -> None:
-        """A message was judged."""
-        self._count(self._metrics.messages, result)
-
-    def relayed(self, up: int, down: int) -> None:
-        """A session's octets, from the client and to it."""
-        self._up.inc(up)
-        self._down.inc(down)
-
-    def session_ended(self, seconds: float) -> None:
-        """A session is over."""
-        self._metrics.session_seconds.observe(seconds)
 
 
 class BackendMetrics:

@@ -6,8 +6,8 @@ import itertools
 import secrets
 from time import monotonic
 
+from tlsgate.ops.listener_metrics import ListenerMetrics, Phase
 from tlsgate.ops.log import EventLog
-from tlsgate.ops.metrics import ListenerMetrics, Phase
 from tlsgate.tls.accept import TlsFacts
 
 _prefix = secrets.token_hex(2)
