@@ -14,6 +14,7 @@ from contextlib import suppress
 import trio
 
 from tlsgate.backends.faults import BackendFault, Reason
+from tlsgate.backends.resolve import resolve
 from tlsgate.config import Address, Backend, BackendTlsVersion, HostPort
 from tlsgate.tls.stream import RECORD, WOULD_BLOCK, PlainStream, Stream, StreamLost
 
@@ -110,7 +111,7 @@ async def connect(address: Address) -> PlainStream:
     try:
         if not isinstance(address, HostPort):
             return _begin(socket.AF_UNIX, str(address.path))
-        *others, last = await _resolve(address)
+        *others, last = await resolve(address)
         for target in others:
             stream = _begin(*target)
             if await _stands(stream):
@@ -149,22 +150,13 @@ def _begin(family: int, target: tuple[str, int] | str) -> PlainStream:
         begun.setblocking(False)
         if family != socket.AF_UNIX:
             begun.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        with suppress(BlockingIOError):
-            begun.connect(target)
+        code = begun.connect_ex(target)
+        if code not in (0, errno.EINPROGRESS):
+            raise OSError(code, os.strerror(code))
     except OSError:
         begun.close()
         raise
     return PlainStream(begun)
-
-
-async def _resolve(address: HostPort) -> list[tuple[int, tuple[str, int]]]:
-    """Families and addresses, at least one. Raises OSError."""
-    for family in (socket.AF_INET, socket.AF_INET6):
-        with suppress(OSError):
-            socket.inet_pton(family, address.host)
-            return [(family, (address.host, address.port))]
-    found = await trio.socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
-    return [(family, (str(target[0]), int(target[1]))) for family, _, _, _, target in found]
 
 
 def _reason(error: OSError) -> str:

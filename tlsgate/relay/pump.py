@@ -282,7 +282,8 @@ class Pump:
             if leg.mask:
                 self._epoll.unregister(leg.stream.fd)
             del self._legs[leg.stream.fd]
-        client.stream.end_writing()
+        if not client.stream.end_told:
+            client.stream.end_writing()
         client.stream.close()
         backend.stream.close()
         on_end(Relayed(client.received, backend.received, reason))

@@ -1,4 +1,4 @@
-"""Reading and writing decrypted octets: the two calls that every relayed byte goes through.
+"""Handshakes, and reading and writing decrypted octets: the calls that every login and relayed byte goes through.
 
 pyOpenSSL's own ``recv_into`` allocates and copies a record each time, and says "nothing now" by an exception. So
 OpenSSL is called through pyOpenSSL's binding, which its API doesn't promise; without it the public API does the same
@@ -12,6 +12,7 @@ from collections.abc import Callable
 from OpenSSL import SSL
 
 WOULD_BLOCK = -1
+DONE, WANT_READ, WANT_WRITE = range(3)
 
 Octets = Callable[[SSL.Connection, memoryview], int]
 
@@ -32,8 +33,19 @@ def public_write(connection: SSL.Connection, data: memoryview) -> int:
         return WOULD_BLOCK
 
 
-def _bound() -> tuple[Octets, Octets]:
-    """Both, by the binding. Raises ImportError or AttributeError where it isn't as it was."""
+def public_handshake(connection: SSL.Connection) -> int:
+    """Go on with a handshake: DONE, or what to wait for. Raises SSL.Error, and what callbacks have raised."""
+    try:
+        connection.do_handshake()
+    except SSL.WantReadError:
+        return WANT_READ
+    except SSL.WantWriteError:
+        return WANT_WRITE
+    return DONE
+
+
+def _bound() -> tuple[Octets, Octets, Callable[[SSL.Connection], int]]:
+    """All three, by the binding. Raises ImportError or AttributeError where it isn't as it was."""
     from OpenSSL._util import ffi, lib
 
     pointer, ssl_read, ssl_write, ssl_error = ffi.from_buffer, lib.SSL_read, lib.SSL_write, lib.SSL_get_error
@@ -60,10 +72,20 @@ def _bound() -> tuple[Octets, Octets]:
         connection._raise_ssl_error(ssl, result)
         return result
 
-    return read, write
+    def handshake(connection: SSL.Connection) -> int:
+        ssl = connection._ssl
+        result: int = lib.SSL_do_handshake(ssl)
+        if result <= 0:
+            wanted = ssl_error(ssl, result)
+            if wanted in not_now:
+                return WANT_READ if wanted == not_now[0] else WANT_WRITE
+        connection._raise_ssl_error(ssl, result)
+        return DONE
+
+    return read, write, handshake
 
 
 try:
-    read, write = _bound()
+    read, write, handshake = _bound()
 except (ImportError, AttributeError):
-    read, write = public_read, public_write
+    read, write, handshake = public_read, public_write, public_handshake

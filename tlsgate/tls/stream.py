@@ -36,16 +36,17 @@ class Stream(ABC):
     """One connected, non-blocking socket. The stream owns it.
 
     ``at_end``: a read that gave octets has also met the peer's end; the socket will not tell of it again.
-    ``end_due``: ``end_writing`` found no room; call it again when the socket is writable.
+    ``end_told``: ``end_writing`` has told the peer. ``end_due``: it found no room; call it again when the socket is
+    writable.
     """
 
-    __slots__ = ("_streak", "at_end", "end_due", "fd", "socket")
+    __slots__ = ("_streak", "at_end", "end_due", "end_told", "fd", "socket")
 
     def __init__(self, connected: socket.socket) -> None:
         self.socket = connected
         self.fd = connected.fileno()
         self.at_end = False
-        self.end_due = False
+        self.end_due = self.end_told = False
         self._streak = 0  # large reads since we last waited: more is likely to be here
 
     @abstractmethod
@@ -116,6 +117,7 @@ class PlainStream(Stream):
             raise StreamLost(error.strerror or "connection lost") from None
 
     def end_writing(self) -> None:
+        self.end_told = True
         try:
             self.socket.shutdown(socket.SHUT_WR)
         except OSError:  # the peer is gone: nobody is left to tell
@@ -136,15 +138,18 @@ class TlsStream(Stream):
         """Raises StreamLost, with OpenSSL's short reason."""
         while True:
             try:
-                return self.connection.do_handshake()
-            except SSL.WantReadError:
-                await trio.lowlevel.wait_readable(self.fd)
-            except SSL.WantWriteError:
-                await trio.lowlevel.wait_writable(self.fd)
+                wanted = octets.handshake(self.connection)
             except SSL.ZeroReturnError:
                 raise StreamLost("unexpected eof") from None
             except SSL.Error as error:
                 raise StreamLost(tls_reason(error)) from None
+            match wanted:
+                case octets.WANT_READ:
+                    await trio.lowlevel.wait_readable(self.fd)
+                case octets.WANT_WRITE:
+                    await trio.lowlevel.wait_writable(self.fd)
+                case _:
+                    return
 
     def read_into(self, buffer: memoryview) -> int:
         total, size = 0, len(buffer)
@@ -174,11 +179,11 @@ class TlsStream(Stream):
 
     def end_writing(self) -> None:
         # Behind a write that isn't finished OpenSSL sends nothing: what is cut off also looks cut off.
-        self.end_due = False
+        self.end_due, self.end_told = False, True
         try:
             self.connection.shutdown()
         except SSL.WantWriteError:
-            self.end_due = True
+            self.end_due, self.end_told = True, False
         except SSL.Error:  # the peer is gone: nobody is left to tell
             pass
 
