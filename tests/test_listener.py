@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import resource
 import socket
 from collections.abc import Iterator
@@ -92,6 +93,53 @@ async def test_a_unix_socket(nursery: trio.Nursery, tmp_path: Path) -> None:
         assert (await client.receive_some(4)) == b"* OK"
     assert trace.clients == [("unix", 0)]
     listener.stop()
+    assert not path.exists()
+
+
+def test_a_unix_socket_that_somebody_listens_on_is_not_taken(tmp_path: Path) -> None:
+    """A second gateway by mistake would cut off the first, and neither would say so."""
+    path = tmp_path / "gate"
+    with bind(UnixPath(path)) as first:
+        with pytest.raises(OSError, match="in use"):
+            bind(UnixPath(path))
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(path))
+            first.accept()[0].close()
+
+
+def test_a_unix_socket_whose_backlog_is_full_is_not_taken(tmp_path: Path) -> None:
+    path = tmp_path / "gate"
+    with socket.socket(socket.AF_UNIX) as busy, socket.socket(socket.AF_UNIX) as client:
+        busy.bind(str(path))
+        busy.listen(0)
+        client.connect(str(path))
+        with pytest.raises(OSError, match="in use"):
+            bind(UnixPath(path))
+
+
+async def test_stopping_leaves_the_unix_socket_of_another(tmp_path: Path) -> None:
+    """Who was started in our place would be cut off by our end."""
+    path = tmp_path / "gate"
+    listener, _ = listener_on(bind(UnixPath(path)))
+    path.unlink()
+    with bind(UnixPath(path)):
+        listener.stop()
+        assert path.exists()
+
+
+@pytest.mark.parametrize("mode", [0o666, 0o600])
+def test_who_may_connect_to_a_unix_socket(tmp_path: Path, mode: int) -> None:
+    """Mail clients' processes run as other users; what the admin address tells isn't for them."""
+    path = tmp_path / "gate"
+    with bind(UnixPath(path), mode):
+        assert path.stat().st_mode & 0o777 == mode
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_a_unix_socket_of_another_owner(tmp_path: Path) -> None:
+    path = tmp_path / "gate"
+    with bind(UnixPath(path), 0o600, 65534):
+        assert path.stat().st_uid == 65534
 
 
 def test_a_file_at_a_unix_sockets_path_is_left_alone(tmp_path: Path) -> None:
@@ -195,8 +243,10 @@ async def test_without_descriptors_it_waits_and_goes_on(clock: MockClock, nurser
                     waiting.connect(running.address)
                 await trio.sleep(0.35)
                 assert b"NOOP" in await before.ask(b"b NOOP")
-                assert 3 <= running.trace.shortages <= 5
+                assert running.trace.shortages == 1
                 assert len(running.trace.sessions) == 1
+                await trio.sleep(2)
+                assert running.trace.shortages == 3  # once a second: the log isn't filled by what it is about
             await trio.sleep(0.15)
             assert len(running.trace.sessions) == 2
 

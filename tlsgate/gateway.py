@@ -5,76 +5,64 @@ from __future__ import annotations
 import gc
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
-from functools import partial
+import traceback
+from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
 
 import trio
 
 from tlsgate import __version__, config
 from tlsgate.admission.capacity import Capacity
-from tlsgate.backends.health import probe_all, watch
-from tlsgate.backends.pool import Backend, Pool
-from tlsgate.config import AuthSource, Config, ConfigError, LoginMode, Protocol
-from tlsgate.listener import Listener, bind
+from tlsgate.backends.health import Spoken, probe_all, watch
+from tlsgate.backends.pool import Pool
+from tlsgate.config import Config, ConfigError
+from tlsgate.listener import Listener, remove_stale
 from tlsgate.ops.health import Health
-from tlsgate.ops.listener_metrics import Phase
 from tlsgate.ops.log import EventLog
-from tlsgate.ops.metrics import BackendMetrics, Metrics
-from tlsgate.ops.trace import ListenerTrace
+from tlsgate.ops.metrics import Metrics
+from tlsgate.plan import Plan, make_plan
+from tlsgate.prepared import Prepared, needs_restart, refuse_unbuilt
 from tlsgate.relay import Pump
-from tlsgate.session import Service
+from tlsgate.sockets import admin_place, bind_all, listener_places, shown, socket_key
 from tlsgate.tls.certificate import CertificateFault
-from tlsgate.tls.contexts import ServerContexts
-from tlsgate.workers.process import CannotStart
+from tlsgate.workers.process import CannotStart, sessions_within, user_id
 
 _FIRST_PROBE = 1.0
-_DATA_PHASES = {Protocol.IMAP: Phase.RELAY, Protocol.POP3: Phase.RELAY}
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """A config with what it names loaded, ready to be served: what a reload replaces as a whole."""
-
-    settings: Config
-    contexts: ServerContexts
-
-    @property
-    def listeners(self) -> dict[str, config.Listener]:
-        """The listeners that are served, by what tells their sockets apart."""
-        return {_socket_key(each): each for each in self.settings.listeners if each.protocol is not Protocol.MX}
-
-
-def prepare(settings: Config) -> Prepared:
-    """Load what a config names. Raises CertificateFault. Reads files: not for the trio loop."""
-    protocols = sorted({each.protocol for each in settings.listeners})
-    return Prepared(settings, ServerContexts(settings.tls, protocols))
+_ADMIN = "admin"
 
 
 class Gateway:
-    """Serves one config until it is told to stop. ``reread``: gives the config of a reload, prepared."""
+    """Serves one config until it is told to stop.
 
-    def __init__(self, prepared: Prepared, reread: Callable[[], Prepared], log: EventLog, metrics: Metrics) -> None:
+    ``reread``: gives the config of a reload, prepared. ``descriptors``: how many there may be.
+    """
+
+    def __init__(
+        self, prepared: Prepared, reread: Callable[[], Prepared], log: EventLog, metrics: Metrics, descriptors: int
+    ) -> None:
         self.health = Health()
         self._now = prepared
         self._reread = reread
+        # A thread of its own: name look-ups that hang take all of trio's default ones.
+        self._rereading = trio.CapacityLimiter(1)
         self._log = log
         self._metrics = metrics
+        self._descriptors = descriptors
         self._pump = Pump()
         self._capacity = Capacity(prepared.settings.limits.connections)
         self._sockets: dict[str, socket.socket] = {}
-        self._admin: socket.socket | None = None
         self._listeners: dict[str, Listener] = {}
-        self._pools: dict[str, Pool] = {}
+        self._pools: Mapping[str, Pool] = {}
         self._watches = trio.CancelScope()
         self._empty = trio.Event()
 
     def bind(self) -> dict[str, str]:
         """Bind every address; gives those of the listeners by name. Raises CannotStart. Needs privileges."""
-        _refuse_unbuilt(self._now.settings)
-        self._sockets = _bound(self._now.listeners)
-        self._admin = _bind("admin.address", self._now.settings.admin.address)
-        return {each.name: _address(self._sockets[key]) for key, each in self._now.listeners.items()}
+        settings = self._now.settings
+        refuse_unbuilt(settings)
+        places = listener_places(self._now.listeners)
+        self._sockets = bind_all({**places, _ADMIN: admin_place(settings.admin, user_id(settings.server.user))})
+        return {each.name: shown(self._sockets[socket_key(each)]) for each in self._now.listeners}
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve what was bound until SIGTERM or SIGINT, then drain. Reports when it accepts."""
@@ -82,9 +70,12 @@ class Gateway:
             self._nursery = nursery
             with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
                 nursery.start_soon(self._pump.run)
-                self._pools = self._made_pools(self._now.settings)
-                await self._probe_pools()
-                self._serve(self._now)
+                plan = self._planned(self._now)
+                # The backends have a moment to say what they can do, before clients ask.
+                with trio.move_on_after(_FIRST_PROBE):
+                    await probe_all(plan.spoken_to)
+                self._serve(plan)
+                self.health.ready = True
                 nursery.start_soon(self._serve_admin)
                 # What start-up made lives for ever: the collector needn't look at it again.
                 gc.collect()
@@ -101,15 +92,22 @@ class Gateway:
 
     # -- what is served -----------------------------------------------------------------------------
 
-    def _serve(self, prepared: Prepared) -> None:
-        """Make what is served follow ``prepared``, whose sockets are bound. Sessions that live go on as they began."""
-        self._now = prepared
-        self._capacity.limit = prepared.settings.limits.connections
-        self._metrics.certificates(prepared.contexts.certificates)
-        for key in self._listeners.keys() - prepared.listeners.keys():
+    def _planned(self, prepared: Prepared) -> Plan:
+        return make_plan(prepared, self._pools, self._pump, self._log, self._metrics)
+
+    def _serve(self, plan: Plan) -> None:
+        """Make what is served follow ``plan``, whose sockets are bound. Sessions that live go on as they began."""
+        self._now, self._pools = plan.prepared, plan.pools
+        settings = self._now.settings
+        self._capacity.limit = self._room(settings)
+        self._metrics.certificates(self._now.contexts.certificates)
+        for name, pool in self._pools.items():
+            pool.serve(self._now.backend_contexts[name], settings.limits.backend_connections)
+        backends = [backend for pool in self._pools.values() for backend in pool.backends]
+        self._metrics.backends.served = frozenset((backend.pool, backend.address) for backend in backends)
+        for key in self._listeners.keys() - plan.listeners.keys():
             self._listeners.pop(key).stop()
-        for key, settings in prepared.listeners.items():
-            service, trace = self._service(settings), self._trace(settings)
+        for key, (service, trace) in plan.listeners.items():
             if (listener := self._listeners.get(key)) is not None:
                 listener.service, listener.trace = service, trace
                 continue
@@ -118,94 +116,63 @@ class Gateway:
             self._nursery.start_soon(listener.run, self._nursery)
         self._watches.cancel()
         self._watches = trio.CancelScope()
-        self._nursery.start_soon(self._watch_pools, self._watches)
-        self.health.ready = True
+        self._nursery.start_soon(_watch, plan.spoken_to, self._watches)
+        for remark in plan.remarks:
+            self._log.emit(remark.event, "warning", about=remark.about, reason=remark.text)
 
-    def _service(self, settings: config.Listener) -> Service:
-        whole = self._now.settings
-        return Service(
-            protocol=settings.protocol,
-            tls=settings.tls,
-            contexts=self._now.contexts,
-            pool=self._pools[settings.pool],
-            pump=self._pump,
-            limits=whole.limits,
-            hostname=whole.server.hostname,
-            mechanisms=tuple(whole.auth.mechanisms),
-        )
-
-    def _trace(self, settings: config.Listener) -> ListenerTrace:
-        metrics = self._metrics.listener(settings.name)
-        return ListenerTrace(settings.name, _DATA_PHASES.get(settings.protocol, Phase.MAIL), metrics, self._log)
+    def _room(self, settings: Config) -> int:
+        """How many connections there may be: no more than there are descriptors for."""
+        wanted, most = settings.limits.connections, sessions_within(self._descriptors)
+        if most < wanted:
+            numbers = {"descriptors": self._descriptors, "wanted": wanted, "connections": most}
+            self._log.emit("few_descriptors", "warning", key="limits.connections", **numbers)
+        return min(wanted, most)
 
     async def _serve_admin(self) -> None:
         from tlsgate.ops.admin import serve_admin  # dear to import: clients are served first
 
-        bound, self._admin = self._admin, None
-        if bound is not None:
+        bound, address = self._sockets.pop(_ADMIN), self._now.settings.admin.address
+        try:
             await serve_admin(bound, self._metrics.registry, self.health, self._log)
+        finally:
+            if isinstance(address, config.UnixPath):
+                remove_stale(address.path)
 
     def _addresses(self) -> str:
-        named = {each.name: self._listeners[key].socket for key, each in self._now.listeners.items()}
-        return ", ".join(f"{name} {_address(bound)}" for name, bound in named.items())
-
-    # -- pools --------------------------------------------------------------------------------------
-
-    def _made_pools(self, settings: Config) -> dict[str, Pool]:
-        """The config's pools; one whose settings haven't changed is kept with all that is known of it."""
-        pools: dict[str, Pool] = {}
-        most = settings.limits.backend_connections
-        for name, each in settings.pools.items():
-            kept = self._pools.get(name)
-            if kept is None or kept.settings != each:
-                kept = Pool(name, each, partial(BackendMetrics, self._metrics), connections=most)
-                for backend in kept.backends:
-                    backend.on_change = self._backend_changed
-            pools[name] = kept
-        return pools
-
-    def _spoken_to(self) -> list[tuple[Pool, Service]]:
-        """The pools that listeners use, each with one of their services, which knows the protocol."""
-        services = {each.pool: self._service(each) for each in self._now.listeners.values()}
-        return [(self._pools[name], service) for name, service in services.items()]
-
-    async def _probe_pools(self) -> None:
-        """Give the backends a moment to say what they can do, before clients ask."""
-        with trio.move_on_after(_FIRST_PROBE):
-            async with trio.open_nursery() as probes:
-                for pool, service in self._spoken_to():
-                    probes.start_soon(probe_all, pool, service.backend_dialogue)
-
-    async def _watch_pools(self, scope: trio.CancelScope) -> None:
-        with scope:
-            async with trio.open_nursery() as watches:
-                for pool, service in self._spoken_to():
-                    watches.start_soon(watch, pool, service.backend_dialogue)
-
-    def _backend_changed(self, backend: Backend, why: str) -> None:
-        if backend.up:
-            self._log.emit("backend_up", pool=backend.pool, backend=backend.address)
-        else:
-            self._log.emit("backend_down", "warning", pool=backend.pool, backend=backend.address, reason=why)
+        named = ((each.name, self._listeners[socket_key(each)].socket) for each in self._now.listeners)
+        return ", ".join(f"{name} {shown(bound)}" for name, bound in named)
 
     # -- reload and drain ---------------------------------------------------------------------------
 
     async def _reload(self) -> None:
         """Take over a new config, or keep the old one and say why."""
-        try:
-            prepared = await trio.to_thread.run_sync(self._reread)
-            _refuse_unbuilt(prepared.settings)
-            new = {key: each for key, each in prepared.listeners.items() if key not in self._listeners}
-            self._sockets = _bound(new)
-        except (ConfigError, CertificateFault, CannotStart) as fault:
-            self._metrics.config_reload.labels("rejected").inc()
-            self._log.emit("config_rejected", "error", reason=str(fault))
-            return
         before = self._now.settings
-        self._pools = self._made_pools(prepared.settings)
-        self._serve(prepared)
-        self._metrics.config_reload.labels("ok").inc()
-        self._log.emit("config_reloaded", listeners=self._addresses(), needs_restart=_fixed(before, prepared.settings))
+        try:
+            plan = await self._new_plan()
+        except (ConfigError, CertificateFault, CannotStart) as fault:
+            self._rejected(str(fault))
+        except Exception as fault:  # noqa: BLE001 - a fault of ours mustn't end what is served; the log has it
+            place = traceback.extract_tb(fault.__traceback__)[-1]
+            self._rejected(f"{type(fault).__name__} in {Path(place.filename).name}:{place.lineno}")
+        else:
+            self._serve(plan)
+            self._metrics.config_reload.labels("ok").inc()
+            waiting = needs_restart(before, self._now.settings)
+            self._log.emit("config_reloaded", listeners=self._addresses(), needs_restart=waiting)
+
+    async def _new_plan(self) -> Plan:
+        """Read the config again and bind what is new there: all that can fail, and nothing that is served changes."""
+        prepared = await trio.to_thread.run_sync(self._reread, limiter=self._rereading)
+        refuse_unbuilt(prepared.settings)
+        plan = self._planned(prepared)
+        wanted, held = listener_places(prepared.listeners), listener_places(self._now.listeners)
+        new = {key: place for key, place in wanted.items() if key not in held}
+        self._sockets |= bind_all(new, [place for key, place in held.items() if key not in wanted])
+        return plan
+
+    def _rejected(self, reason: str) -> None:
+        self._metrics.config_reload.labels("rejected").inc()
+        self._log.emit("config_rejected", "error", reason=reason)
 
     async def _drain(self, signals: AsyncIterator[int]) -> None:
         """Accept no more; live sessions go on for ``server.drain``, or until a second signal."""
@@ -224,58 +191,12 @@ class Gateway:
             self._empty.set()
 
 
+async def _watch(pools: Spoken, scope: trio.CancelScope) -> None:
+    with scope:
+        await watch(pools)
+
+
 async def _cancel_at_signal(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
     async for number in signals:
         if number != signal.SIGHUP:
             scope.cancel()
-
-
-def _fixed(before: Config, after: Config) -> str:
-    """What has changed in the config and takes effect at the next start only."""
-    changed = {
-        "admin": before.admin != after.admin,
-        "log": before.log != after.log,
-        "server.user": before.server.user != after.server.user,
-    }
-    return ", ".join(key for key, differs in changed.items() if differs)
-
-
-def _refuse_unbuilt(settings: Config) -> None:
-    """Other keys that aren't active yet may wait; who gets in must be as the config says. Raises CannotStart."""
-    if settings.auth.source != (AuthSource.BACKEND,):
-        raise CannotStart(f"auth.source: {', '.join(settings.auth.source)} is not active yet; only backend is")
-    for name in {each.pool for each in settings.listeners if each.protocol is not Protocol.MX}:
-        if (login := settings.pools[name].login) is not LoginMode.SAME:
-            raise CannotStart(f"pools.{name}.login: {login} is not active yet; only same is")
-
-
-def _socket_key(listener: config.Listener) -> str:
-    """Listeners with one key share a socket over a reload; with port 0 each has one of its own."""
-    address = listener.address
-    return f"{address} {listener.name}" if isinstance(address, config.HostPort) and not address.port else str(address)
-
-
-def _bound(listeners: dict[str, config.Listener]) -> dict[str, socket.socket]:
-    """All of them, or none. Raises CannotStart."""
-    bound: dict[str, socket.socket] = {}
-    try:
-        for key, each in listeners.items():
-            bound[key] = _bind(f"listeners.{each.name}.address", each.address)
-    except CannotStart:
-        for taken in bound.values():
-            taken.close()
-        raise
-    return bound
-
-
-def _bind(key: str, address: config.Address) -> socket.socket:
-    try:
-        return bind(address)
-    except OSError as error:
-        raise CannotStart(f"{key}: can't listen on {address}: {error.strerror or error}") from None
-
-
-def _address(listening: socket.socket) -> str:
-    """Where a socket listens, as a config writes it, with the port that the kernel chose."""
-    name = listening.getsockname()
-    return f"unix:{name}" if isinstance(name, str) else str(config.HostPort(name[0], name[1]))

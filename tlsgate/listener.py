@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import math
+import os
 import socket
 from collections.abc import Callable
 from contextlib import suppress
@@ -21,6 +23,7 @@ _BACKLOG = 4096
 _ACCEPTS_PER_TURN = 64
 _SHORTAGE = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _SHORTAGE_PAUSE = 0.1
+_SHORTAGE_TOLD_EACH = 1.0
 # accept(2): Linux gives the new connection's own network errors here. The next one may be well.
 _PASSING = (
     errno.ECONNABORTED,
@@ -44,8 +47,8 @@ class ListenerTrace(Protocol):
     def shortage(self) -> None: ...
 
 
-def bind(address: Address) -> socket.socket:
-    """A listening, non-blocking socket. Raises OSError."""
+def bind(address: Address, mode: int = 0o666, owner: int = -1) -> socket.socket:
+    """A listening, non-blocking socket. ``mode``, ``owner``: of a unix socket's file. Raises OSError."""
     target: tuple[str | int | bytes, ...] | str
     if isinstance(address, HostPort):
         family, _, _, _, target = socket.getaddrinfo(
@@ -54,9 +57,7 @@ def bind(address: Address) -> socket.socket:
         listening = socket.socket(family, socket.SOCK_STREAM)
     else:
         target = str(address.path)
-        with suppress(FileNotFoundError):
-            if Path(address.path).is_socket():
-                Path(address.path).unlink()
+        _remove_stale(address.path)
         listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -65,13 +66,51 @@ def bind(address: Address) -> socket.socket:
         if listening.family != socket.AF_UNIX:
             # Accepted sockets inherit it: without it a login takes 44 ms.
             listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        listening.bind(target)
+        if isinstance(target, str):
+            _bind_file(listening, target, mode, owner)
+        else:
+            listening.bind(target)
         listening.listen(_BACKLOG)
         listening.setblocking(False)
     except OSError:
         listening.close()
         raise
     return listening
+
+
+def _bind_file(listening: socket.socket, path: str, mode: int, owner: int) -> None:
+    # Not by chmod: who can write in the directory could put a link to another file of ours in its place.
+    before = os.umask(0o777 & ~mode)
+    try:
+        listening.bind(path)
+    finally:
+        os.umask(before)
+    os.chown(path, owner, -1, follow_symlinks=False)
+
+
+def close(listening: socket.socket) -> None:
+    """Listen no more; a unix socket's file goes too, unless somebody else listens there now."""
+    if listening.fileno() < 0:
+        return
+    name = listening.getsockname()
+    listening.close()
+    if isinstance(name, str):
+        remove_stale(Path(name))
+
+
+def remove_stale(path: Path) -> None:
+    """Remove the file of a unix socket that nobody listens on any more, if we may."""
+    with suppress(OSError):
+        _remove_stale(path)
+
+
+def _remove_stale(path: Path) -> None:
+    if not path.is_socket():
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as knocking:
+        knocking.setblocking(False)
+        if knocking.connect_ex(str(path)) == errno.ECONNREFUSED:
+            path.unlink(missing_ok=True)
 
 
 class Listener:
@@ -91,6 +130,7 @@ class Listener:
         self._capacity = capacity
         self._on_end = on_end
         self._accepting = trio.CancelScope()
+        self._shortage_told = -math.inf
 
     async def run(self, sessions: trio.Nursery) -> None:
         """Accept until ``stop``; each session is a task of ``sessions``. Raises OSError when the socket is broken."""
@@ -109,13 +149,19 @@ class Listener:
                     if error.errno not in _SHORTAGE:
                         raise
                     # The sessions that are here keep their descriptors; the next ones wait in the backlog.
-                    self.trace.shortage()
+                    self._tell_shortage()
                     await trio.sleep(_SHORTAGE_PAUSE)
 
     def stop(self) -> None:
         """Accept no more, now or ever. Sessions go on."""
         self._accepting.cancel()
-        self.socket.close()
+        close(self.socket)
+
+    def _tell_shortage(self) -> None:
+        now = trio.current_time()
+        if now >= self._shortage_told + _SHORTAGE_TOLD_EACH:
+            self._shortage_told = now
+            self.trace.shortage()
 
     def _begin(self, connected: socket.socket, peer: object, sessions: trio.Nursery) -> None:
         connected.setblocking(False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from tlsgate.config import Limits, Protocol, TlsMode
 from tlsgate.dialogue.backend import BackendDialogue, Purpose
 from tlsgate.dialogue.credentials import Credentials
 from tlsgate.dialogue.events import (
+    ABOUT_CREDENTIALS,
     Authenticate,
     AuthRejected,
     Bounds,
@@ -44,7 +46,7 @@ from tlsgate.mail.transaction import Client, MailTrace, Transactions
 from tlsgate.relay import Pump, Relayed
 from tlsgate.tls.accept import TlsFacts, accept_tls, tls_facts
 from tlsgate.tls.contexts import ServerContexts
-from tlsgate.tls.stream import PlainStream, Stream, StreamLost
+from tlsgate.tls.stream import Expired, PlainStream, Stream, StreamLost
 
 ServerDialogue = Imap | Pop3 | Submission
 
@@ -105,10 +107,6 @@ _BACKEND_DIALOGUES: dict[Protocol, Callable[..., BackendDialogue]] = {
 }
 
 
-# Only these say that a password was wrong: fail2ban and bans live on it.
-_WRONG_CREDENTIALS = (Refusal.AUTHENTICATION_FAILED, Refusal.AUTHORIZATION_FAILED, Refusal.EXPIRED)
-
-
 class _Over(Exception):
     """The session ends here; everything has been said."""
 
@@ -130,7 +128,7 @@ class Session:
         # Who can be told that the session ends: nobody while a handshake is under way, or a reply.
         self._dialogue: ServerDialogue | None = None
         self._mid_reply = False
-        self._timeout = Ending.GREETING_TIMEOUT
+        self._timeout, self._deadline = Ending.GREETING_TIMEOUT, math.inf
         # The backend's connection, from the login until somebody else takes it over.
         self._login: BackendSession | None = None
 
@@ -138,13 +136,12 @@ class Session:
         """Never raises but for cancellation: what goes wrong here ends this session and no other."""
         handed_over = False
         result, reason = "shutdown", "shutdown"
-        scope = trio.CancelScope(deadline=self._began + self._service.limits.greeting_timeout)
         try:
-            with scope:
-                handed_over = await self._story(scope)
-            if scope.cancelled_caught:
-                result, reason = "timeout", self._timeout
-                self._last_words(self._timeout)
+            self._expires(Ending.GREETING_TIMEOUT, self._service.limits.greeting_timeout)
+            handed_over = await self._story()
+        except Expired:
+            result, reason = "timeout", self._timeout
+            self._last_words(self._timeout)
         except _Over as over:
             result, reason = over.result, over.reason
         except StreamLost as lost:
@@ -158,21 +155,20 @@ class Session:
                     self._last_words(Ending.SHUTDOWN)
                 self._end(result, reason)
 
-    async def _story(self, scope: trio.CancelScope) -> bool:
+    async def _story(self) -> bool:
         """True when the relay has taken the session over. Raises _Over, StreamLost."""
         service = self._service
         if service.tls is TlsMode.STARTTLS:
             await self._speak_clear()
         await self._handshake()
-        self._timeout = Ending.LOGIN_TIMEOUT
-        scope.deadline = self._began + service.limits.login_timeout
+        self._expires(Ending.LOGIN_TIMEOUT, service.limits.login_timeout)
         dialogue = service.server_dialogue(Channel.ENCRYPTED)
         self._dialogue = dialogue
         if service.tls is TlsMode.IMPLICIT:
             await self._send(dialogue.greeting())
         login = await self._log_in(dialogue)
         if isinstance(dialogue, Submission):
-            await self._transact(dialogue, login, scope)
+            await self._transact(dialogue, login)
         self._relay(dialogue, login)
         return True
 
@@ -206,6 +202,8 @@ class Session:
         client, failure = None, "cut short"
         try:
             client = await accept_tls(self._stream.socket, self._service.contexts, self._service.protocol)
+        except Expired:
+            raise
         except StreamLost as lost:
             failure = lost.reason
             raise _Over("handshake_failed", lost.reason) from None
@@ -225,8 +223,8 @@ class Session:
                     dialogue.receive(await self._receive())
                 case Reply(data):
                     await self._send(data)
-                case AuthRejected(data, mechanism, reason):
-                    self._trace.auth_failed(mechanism, None, reason)
+                case AuthRejected(data, mechanism, reason, user):
+                    self._trace.auth_failed(mechanism, user, reason)
                     await self._send(data)
                 case Authenticate(mechanism, who):
                     answer = await self._authenticate(mechanism, who)
@@ -250,7 +248,7 @@ class Session:
             self._trace.login_unavailable(mechanism, who.user, "no source can judge a login for this pool")
             return purpose
         try:
-            login = self._login = await log_in(pool, purpose, self._service.backend_dialogue)
+            login = self._login = await log_in(pool, purpose, self._service.backend_dialogue, self._deadline)
         except NoBackend as error:
             self._trace.login_unavailable(mechanism, who.user, str(error))
             return Refused(Refusal.UNAVAILABLE)
@@ -260,7 +258,7 @@ class Session:
             return login
         self._login = None
         login.close()
-        if verdict.reason in _WRONG_CREDENTIALS:
+        if verdict.reason in ABOUT_CREDENTIALS:
             self._trace.auth_failed(mechanism, who.user, verdict.reason)
         else:
             said = f"{address}: {verdict.reason} {verdict.text}"
@@ -274,6 +272,7 @@ class Session:
         if not isinstance(granted, Granted):
             raise TypeError("relay without a login")
         trace.relaying()
+        self._stream.expires(math.inf)
         to_client = dialogue.send(granted) + login.dialogue.handover()
         self._service.pump.add(
             self._stream,
@@ -285,7 +284,7 @@ class Session:
         )
         self._login = None
 
-    async def _transact(self, dialogue: Submission, login: BackendSession, scope: trio.CancelScope) -> NoReturn:
+    async def _transact(self, dialogue: Submission, login: BackendSession) -> NoReturn:
         """SMTP stays in the loop: each message is judged. Raises _Over, StreamLost."""
 
         async def connect() -> BackendSession:
@@ -296,11 +295,10 @@ class Session:
             raise NoBackend("the backend no longer takes this login")
 
         transactions = Transactions(
-            Client(self._stream.receive, self._send),
+            Client(self._stream.receive, self._send, self._stream.expires),
             dialogue,
             login,
             connect,
-            scope,
             self._service.limits.idle_timeout,
             self._trace,
         )
@@ -315,6 +313,11 @@ class Session:
             self._trace.relayed(transactions.up, transactions.down)
 
     # -- ends ---------------------------------------------------------------------------------------
+
+    def _expires(self, timeout: Ending, seconds: float) -> None:
+        """What the client is told when the session isn't further ``seconds`` after it began."""
+        self._timeout, self._deadline = timeout, self._began + seconds
+        self._stream.expires(self._deadline)
 
     async def _receive(self) -> bytes:
         data = await self._stream.receive()

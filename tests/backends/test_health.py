@@ -23,7 +23,7 @@ def clock() -> MockClock:
 async def test_a_probe_learns_what_a_backend_can_do(nursery: trio.Nursery) -> None:
     server = await serving(nursery, Smtp(keywords=(b"AUTH LOGIN", b"SIZE 1000", b"DSN")))
     pool = pool_of(server.address)
-    await probe_all(pool, SMTP)
+    await probe_all([(pool, SMTP)])
     assert pool.capabilities == ("AUTH LOGIN", "SIZE 1000", "DSN")
     assert pool.backends[0].connections == records(pool).open == 0
 
@@ -31,7 +31,7 @@ async def test_a_probe_learns_what_a_backend_can_do(nursery: trio.Nursery) -> No
 async def test_a_probe_takes_leave(nursery: trio.Nursery) -> None:
     """Servers log a client that just vanishes, every ten seconds."""
     server = await serving(nursery, Smtp())
-    await probe_all(pool_of(server.address), SMTP)
+    await probe_all([(pool_of(server.address), SMTP)])
     await server.talks[0].cut.wait()
     assert bytes(server.talks[0].heard).endswith(b"QUIT\r\n")
 
@@ -40,7 +40,7 @@ async def test_a_probe_takes_leave(nursery: trio.Nursery) -> None:
 async def test_an_unfit_backend_is_marked_down(clock: MockClock, nursery: trio.Nursery, script: Script) -> None:
     server = await serving(nursery, script)
     pool = pool_of(server.address)
-    await probe_all(pool, IMAP)
+    await probe_all([(pool, IMAP)])
     assert not pool.backends[0].up
     assert len(records(pool).failures) == 1
     assert pool.backends[0].connections == records(pool).open == 0
@@ -65,17 +65,35 @@ async def test_one_that_is_down_is_asked_again_soon_then_less_often(clock: MockC
 
     server = await serving(nursery, down_for_five)
     pool = pool_of(server.address)
-    await probe_all(pool, IMAP)
-    nursery.start_soon(watch, pool, IMAP)
+    await probe_all([(pool, IMAP)])
+    nursery.start_soon(watch, [(pool, IMAP)])
     await trio.sleep(50)
     assert [later - earlier for earlier, later in pairwise(asked)] == [1, 2, 4, 8, 10, 10, 10]
-    assert records(pool).states == [True, False, True]
+    assert records(pool).states == [False, True]
 
 
 async def test_a_slow_backend_does_not_hold_up_the_probes_of_another(clock: MockClock, nursery: trio.Nursery) -> None:
     slow, quick = await serving(nursery, silent), await serving(nursery, imap)
     pool: Pool = pool_of(slow.address, quick.address)
-    nursery.start_soon(watch, pool, IMAP)
+    nursery.start_soon(watch, [(pool, IMAP)])
     await trio.sleep(45)
-    assert len(quick.talks) == 4
+    assert len(quick.talks) == 5
     assert not pool.backends[0].up
+
+
+async def test_one_that_was_never_asked_is_asked_at_once(clock: MockClock, nursery: trio.Nursery) -> None:
+    """A pool that a reload has brought would offer nothing of what its backends can do until the first interval."""
+    server = await serving(nursery, Smtp(keywords=(b"AUTH LOGIN", b"SIZE 1000")))
+    pool = pool_of(server.address)
+    nursery.start_soon(watch, [(pool, SMTP)])
+    await trio.sleep(1)
+    assert pool.capabilities == ("AUTH LOGIN", "SIZE 1000")
+
+
+async def test_a_probe_confirms_what_a_login_has_found(nursery: trio.Nursery) -> None:
+    server = await serving(nursery, closing)
+    pool = pool_of(server.address)
+    pool.backends[0].mark(up=False, why="reset")
+    assert records(pool).states == []
+    await probe_all([(pool, IMAP)])
+    assert records(pool).states == [False]

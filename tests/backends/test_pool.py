@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections import Counter
 
 import pytest
@@ -66,17 +67,72 @@ def test_capabilities_are_what_every_backend_has() -> None:
     assert " ".join(three.capabilities) == "SIZE 100 8BITMIME DSN"
 
 
-def test_a_change_is_told_once() -> None:
+def test_one_failure_empties_nothing_of_what_is_offered() -> None:
+    """Clients that ask for SIZE or 8BITMIME in that moment would be told that they can't have them."""
+    single = pool((10, 1))
+    single.backends[0].capabilities = ("SIZE 100", "8BITMIME")
+    single.backends[0].mark(up=False, why="away", sure=True)
+    assert single.capabilities == ("SIZE 100", "8BITMIME")
+
+
+def told_by(backend: Backend) -> list[tuple[bool, str]]:
     told: list[tuple[bool, str]] = []
-    backend = pool((10, 1)).backends[0]
     backend.on_change = lambda changed, why: told.append((changed.up, why))
-    backend.mark(up=True)
-    backend.mark(up=False, why="refused")
-    backend.mark(up=False, why="refused again")
-    backend.mark(up=True)
-    assert told == [(False, "refused"), (True, "")]
+    return told
+
+
+def states(backend: Backend) -> list[bool]:
     assert isinstance(backend.trace, BackendRecords)
-    assert backend.trace.states == [True, False, True]
+    return backend.trace.states
+
+
+def test_a_change_is_told_once() -> None:
+    backend = pool((10, 1)).backends[0]
+    told = told_by(backend)
+    backend.mark(up=True)
+    for why in ("refused", "refused again", "and again"):
+        backend.mark(up=False, why=why)
+    backend.mark(up=True)
+    assert told == [(False, "refused again"), (True, "")]
+    assert states(backend) == [False, True]
+
+
+def test_a_failure_between_successes_is_not_told_but_puts_a_backend_last() -> None:
+    """Each connection that breaks would be an outage in the log, and its end; the next login still goes elsewhere."""
+    two = pool((10, 1), (20, 1))
+    first = two.backends[0]
+    told = told_by(first)
+    for _ in range(3):
+        first.mark(up=False, why="reset")
+        assert order(two) == [1, 0]
+        first.mark(up=True)
+    assert order(two) == [0, 1]
+    assert told == []
+    assert states(first) == []
+
+
+def test_a_failure_that_is_sure_is_told_at_once() -> None:
+    backend = pool((10, 1)).backends[0]
+    told = told_by(backend)
+    backend.mark(up=False, why="reset")
+    backend.mark(up=False, why="no answer", sure=True)
+    backend.mark(up=False, why="no answer", sure=True)
+    assert told == [(False, "no answer")]
+
+
+def test_a_reload_changes_the_limit_and_the_contexts_and_tells_how_it_is() -> None:
+    """A kept pool has the old limit, and trusts the old CA, for ever otherwise."""
+    settings = config.Pool(backends=(config.Backend(address=HostPort("192.0.2.1", 993), tls=BackendTls.IMPLICIT),))
+    old, new = ssl.create_default_context(), ssl.create_default_context()
+    kept = Pool("pool", settings, lambda *_: BackendRecords(), connections=5, contexts=(old,))
+    backend = kept.backends[0]
+    assert backend.tls_context is old
+    backend.mark(up=False, sure=True)
+    backend.taken()
+    kept.serve((new,), 1)
+    assert backend.tls_context is new
+    assert order(kept) == []
+    assert states(backend) == [False, False]
 
 
 def test_a_backend_in_clear_has_no_tls_context() -> None:

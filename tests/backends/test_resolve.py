@@ -10,7 +10,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from tlsgate.backends import resolve as room
-from tlsgate.backends.resolve import resolve
+from tlsgate.backends.resolve import numeric, resolve
 from tlsgate.config import HostPort
 
 BACKEND = HostPort("legacy.example.net", 143)
@@ -53,11 +53,9 @@ async def names(clock: list[float]) -> Names:
 
 
 def test_numeric_addresses_ask_nobody() -> None:
-    async def main() -> None:
-        assert await resolve(HostPort("192.0.2.1", 25)) == ((socket.AF_INET, ("192.0.2.1", 25)),)
-        assert await resolve(HostPort("2001:db8::1", 25)) == ((socket.AF_INET6, ("2001:db8::1", 25)),)
-
-    trio.run(main)
+    assert numeric(HostPort("192.0.2.1", 25)) == (socket.AF_INET, ("192.0.2.1", 25))
+    assert numeric(HostPort("2001:db8::1", 25)) == (socket.AF_INET6, ("2001:db8::1", 25))
+    assert numeric(BACKEND) is None
 
 
 async def test_logins_at_once_ask_once(names: Names, nursery: trio.Nursery) -> None:

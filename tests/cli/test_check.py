@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import trustme
 
 from tests.system.certificates import Certificate
 from tlsgate.cli import main
@@ -75,6 +77,35 @@ def test_a_key_of_another_certificate(
     text = GOOD.format(chain=certificate.chain, key=other_certificate.key)
     assert check(tmp_path / "c.toml", text) == 2
     assert f"is not the key of {certificate.chain}" in capsys.readouterr().err
+
+
+def test_bad_ca_files_of_backends_are_told_beside_bad_certificates(
+    tmp_path: Path, certificate: Certificate, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A reload would find them, and a start."""
+    junk = tmp_path / "junk.pem"
+    junk.write_text("junk")
+    text = GOOD.format(chain=certificate.chain, key=tmp_path / "gone.key")
+    text = text.replace("verify = false", f'ca = "{junk}"')
+    assert check(tmp_path / "c.toml", text) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].startswith(f"{tmp_path / 'gone.key'}: No such file")
+    assert lines[1].startswith(f"pools.imap.backends[1].ca: {junk}: holds no PEM certificate; ")
+    assert len(lines) == 2
+
+
+def test_certificates_that_clients_will_refuse_are_good_and_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    past = datetime.now(UTC) - timedelta(days=1)
+    issued = trustme.CA().issue_cert("elsewhere.example", not_before=past - timedelta(days=9), not_after=past)
+    chain, key = tmp_path / "old.pem", tmp_path / "old.key"
+    issued.cert_chain_pems[0].write_to_path(chain)
+    issued.private_key_pem.write_to_path(key)
+    assert check(tmp_path / "c.toml", GOOD.format(chain=chain, key=key)) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert f"{chain}: EXPIRED" in lines
+    assert any(line.startswith("server.hostname: no certificate is for mail.example.org; ") for line in lines)
 
 
 def test_a_missing_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

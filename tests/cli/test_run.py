@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from tests.cli.conftest import LISTENERS, PASSWORD, USER
 from tests.system.certificates import Certificate
 from tests.system.clients import imap
 from tests.system.gateway import Gateway, Listener, Pool, gateway
-from tests.system.peers import accepts, free_port, wait_until
+from tests.system.peers import accepts, free_port, stop, wait_until
 from tests.system.wire import Wire
 
 
@@ -71,6 +72,19 @@ def test_a_missing_certificate_is_exit_code_2(tmp_path: Path, certificate: Certi
     done = tlsgate("run", "--config", str(config(tmp_path, gone, free_port())))
     assert done.returncode == 2
     assert "gone.pem" in done.stderr
+
+
+@pytest.mark.parametrize("content", [None, "junk"], ids=["missing", "junk"])
+def test_a_backends_bad_ca_is_exit_code_2(tmp_path: Path, certificate: Certificate, content: str | None) -> None:
+    ca = tmp_path / "ca.pem"
+    if content is not None:
+        ca.write_text(content)
+    path = config(tmp_path, certificate, free_port())
+    path.write_text(path.read_text().replace('"127.0.0.1:1"', f'"127.0.0.1:1", tls = "implicit", ca = "{ca}"'))
+    done = tlsgate("run", "--config", str(path))
+    assert done.returncode == 2
+    assert f"pools.imap.backends[0].ca: {ca}: " in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_taken_port_is_exit_code_1(tmp_path: Path, certificate: Certificate) -> None:
@@ -200,7 +214,31 @@ def test_sighup_adds_and_removes_listeners(directory: Path, certificate: Certifi
         assert client.noop()[0] == "OK"
 
 
-@pytest.mark.parametrize("fault", ["nonsense", "port", "certificate"])
+def test_a_port_that_moves_to_all_addresses_needs_a_restart(
+    directory: Path, certificate: Certificate, pools: list[Pool]
+) -> None:
+    with gateway(directory, certificate, LISTENERS, pools) as gate:
+        port = gate.ports["imaps"]
+        gate.config.write_text(gate.config.read_text().replace(f"127.0.0.1:{port}", f"0.0.0.0:{port}"))
+        gate.signal(signal.SIGHUP)
+        said = gate.event("config_rejected", bool)["reason"]
+        assert said.endswith("listeners.imaps.address still has that port; this change needs a restart")
+        assert accepts(port)
+
+
+def test_listeners_that_swap_their_addresses(directory: Path, certificate: Certificate, pools: list[Pool]) -> None:
+    with gateway(directory, certificate, LISTENERS, pools) as gate:
+        one, two = (f"127.0.0.1:{gate.ports[name]}" for name in ("imaps", "imap"))
+        text = gate.config.read_text().replace(one, "X").replace(two, one).replace("X", two)
+        gate.config.write_text(text)
+        gate.signal(signal.SIGHUP)
+        gate.event("config_reloaded", bool)
+        ports = {**gate.ports, "imaps": gate.ports["imap"], "imap": gate.ports["imaps"]}
+        with imap(replace(gate, ports=ports), "imaps", "implicit") as client:
+            client.login(USER, PASSWORD)
+
+
+@pytest.mark.parametrize("fault", ["nonsense", "port", "certificate", "ca"])
 def test_sighup_with_a_bad_config_changes_nothing(
     directory: Path, certificate: Certificate, pools: list[Pool], fault: str
 ) -> None:
@@ -212,6 +250,8 @@ def test_sighup_with_a_bad_config_changes_nothing(
             case "port":
                 port = taken.getsockname()[1]
                 text = text.replace(f"127.0.0.1:{gate.ports['imap']}", f"127.0.0.1:{port}")
+            case "ca":
+                text = text.replace('tls = "none"', f'tls = "starttls", ca = "{directory / "gone.pem"}"')
             case _:
                 text = text.replace(str(certificate.key), str(directory / "gone.pem"))
         gate.config.write_text(text)
@@ -222,6 +262,55 @@ def test_sighup_with_a_bad_config_changes_nothing(
             assert accepts(gate.ports[name])
         with imap(gate, "imaps", "implicit") as client:
             client.login(USER, PASSWORD)
+
+
+def ignores_sighup(process: subprocess.Popen[bytes]) -> bool:
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    (mask,) = [line.split()[1] for line in status.splitlines() if line.startswith("SigIgn:")]
+    return bool(int(mask, 16) >> (signal.SIGHUP - 1) & 1)
+
+
+def test_sighup_while_it_starts_does_not_end_it(tmp_path: Path, certificate: Certificate) -> None:
+    """A certificate's renewal may come just after the machine's start."""
+    path, log = config(tmp_path, certificate, free_port()), tmp_path / "log"
+    with log.open("wb") as out:
+        process = subprocess.Popen([sys.executable, "-m", "tlsgate", "run", "--config", str(path)], stderr=out)
+    try:
+        wait_until(lambda: ignores_sighup(process) or b'"started"' in log.read_bytes(), "it ignores SIGHUP")
+        assert ignores_sighup(process)
+        while b'"started"' not in log.read_bytes():
+            process.send_signal(signal.SIGHUP)
+            assert process.poll() is None
+            time.sleep(0.01)
+    finally:
+        assert stop(process) == 0
+
+
+def test_nothing_dear_is_imported_before_sighup_is_ignored() -> None:
+    """The moment in which SIGHUP ends the process is as short as it can be."""
+    program = "import sys, tlsgate.cli; print([name for name in ('trio', 'OpenSSL', 'msgspec') if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "[]\n", done.stderr
+
+
+def test_unix_sockets_are_not_taken_from_a_running_gateway_and_go_with_it(
+    directory: Path, certificate: Certificate, pools: list[Pool], tmp_path: Path
+) -> None:
+    path = tmp_path / "imap"
+    with gateway(directory, certificate, LISTENERS, pools) as gate:
+        gate.config.write_text(gate.config.read_text().replace(f'"127.0.0.1:{gate.ports["imap"]}"', f'"unix:{path}"'))
+        gate.signal(signal.SIGHUP)
+        gate.event("config_reloaded", bool)
+        assert path.stat().st_mode & 0o777 == 0o666
+        second = config(tmp_path, certificate, free_port())
+        second.write_text(second.read_text().replace('address = "127.0.0.1:', f'address = "unix:{path}" #', 1))
+        done = tlsgate("run", "--config", str(second))
+        assert done.returncode == 1
+        assert "in use" in done.stderr
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(path))
+            assert client.recv(4) == b"* OK"
+    assert not path.exists()
 
 
 def test_certificate_expiry_is_a_metric(directory: Path, certificate: Certificate, pools: list[Pool]) -> None:

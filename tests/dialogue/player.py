@@ -255,8 +255,8 @@ def described(event: ServerEvent | MailEvent) -> str:
             return f"Authenticate {mechanism} user={shown(who.user.encode())} secret={shown(who.secret)}{authzid}"
         case CleartextAuthRefused(_, mechanism, user):
             return f"CleartextAuthRefused {mechanism}" + ("" if user is None else f" user={shown(user.encode())}")
-        case AuthRejected(_, mechanism, reason):
-            return f"AuthRejected {mechanism} {reason}"
+        case AuthRejected(_, mechanism, reason, user):
+            return f"AuthRejected {mechanism} {reason}" + ("" if user is None else f" user={shown(user.encode())}")
         case Close(_, reason):
             return f"Close {reason}"
         case Mail(path, parameters) | Rcpt(path, parameters):

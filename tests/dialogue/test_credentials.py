@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tlsgate.dialogue.credentials import LONGEST_SECRET, LONGEST_USER, Credentials, CredentialsError, credentials
+from tlsgate.dialogue.credentials import (
+    LONGEST_SECRET,
+    LONGEST_USER,
+    Credentials,
+    CredentialsError,
+    credentials,
+    readable_user,
+)
 
 
 def test_no_repr_shows_the_secret() -> None:
@@ -68,3 +75,13 @@ def test_names_are_utf_8() -> None:
     for user, authzid in ((b"\xff", b""), (b"a", b"\xff")):
         with pytest.raises(CredentialsError, match="not UTF-8"):
             credentials(user, b"pw", authzid)
+
+
+def test_a_name_from_the_wire_is_shown_within_bounds_or_not_at_all() -> None:
+    """It goes to the log before anybody has judged it. A control character: a whole PLAIN response came as a name."""
+    assert readable_user(b"alice") == "alice"
+    assert readable_user("jürgen".encode()) == "jürgen"
+    assert readable_user(b"a\xff") == "a\ufffd"
+    assert readable_user("ü".encode() * 4000) == "ü" * LONGEST_USER
+    for unreadable in (b"", b"  ", b"\0alice\0hunter2", b"alice\r\n", b"al\x1bice", "a\u2028b".encode()):
+        assert readable_user(unreadable) is None

@@ -8,17 +8,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tlsgate.dialogue.events import Ending, Refusal
-from tlsgate.dialogue.replies import ENDINGS, REFUSALS, Words, printable
+from tlsgate.dialogue.events import ABOUT_CREDENTIALS, Ending, Refusal, ending_after
+from tlsgate.dialogue.replies import ENDINGS, REFUSALS, SASL_FAILURES, Words, printable
+from tlsgate.dialogue.sasl import Failure
 
 
 def test_every_reason_has_words() -> None:
     """A reason without a row would be a KeyError in the middle of a session."""
     assert set(REFUSALS) == set(Refusal)
     assert set(ENDINGS) == set(Ending)
+    assert set(SASL_FAILURES) == set(Failure)
 
 
-@pytest.mark.parametrize("words", [*REFUSALS.values(), *ENDINGS.values()])
+@pytest.mark.parametrize("words", [*REFUSALS.values(), *SASL_FAILURES.values(), *ENDINGS.values()])
 def test_codes_are_well_formed(words: Words) -> None:
     basic, enhanced = words.smtp.split(" ")
     assert re.fullmatch(r"[245]\d\d", basic)
@@ -33,6 +35,7 @@ def test_only_refusals_that_mean_the_password_say_auth() -> None:
     """RFC 3206: AUTH makes a client ask its user for another password; 535 does the same."""
     for reason, words in REFUSALS.items():
         wrong = reason in {Refusal.AUTHENTICATION_FAILED, Refusal.AUTHORIZATION_FAILED, Refusal.EXPIRED}
+        assert (reason in ABOUT_CREDENTIALS) == (ending_after(reason) is Ending.AUTH_ATTEMPTS) == wrong
         assert (words.pop3 == "AUTH") == wrong
         assert words.smtp.startswith("535") == wrong
 

@@ -7,9 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tlsgate.dialogue.credentials import Credentials, CredentialsError, credentials
+from tlsgate.dialogue.events import LocalProtocolError
 from tlsgate.dialogue.sasl import (
     MECHANISMS,
+    Authentication,
     Challenge,
+    Failed,
+    Failure,
     Login,
     Plain,
     SaslError,
@@ -116,6 +120,53 @@ def test_the_user_of_a_cleartext_attempt_is_shown_where_it_can_be_read() -> None
         ("CRAM-MD5", encode(b"alice")),
     ):
         assert shown_user(mechanism, initial) is None
+
+
+def test_a_response_as_the_users_name_is_not_shown() -> None:
+    """A client that answers LOGIN's first prompt as PLAIN's would have its password logged as a name."""
+    response = encode(b"\0alice\0hunter2")
+    assert shown_user("LOGIN", response) is None
+    login = Login()
+    login.start(b"\0alice\0hunter2")
+    assert login.user is None
+
+
+def test_an_exchange_ends_in_credentials() -> None:
+    authentication = Authentication(("PLAIN", "LOGIN"))
+    assert authentication.begin("PLAIN", None) == Challenge(b"")
+    assert authentication.respond(encode(b"\0alice\0pw") + b"\r\n") == Credentials("alice", b"pw")
+    assert authentication.begin("LOGIN", encode(b"bob")) == Challenge(b"Password:")
+    assert authentication.mechanism == "LOGIN"
+    assert authentication.respond(encode(b"pw") + b"\r\n") == Credentials("bob", b"pw")
+
+
+@pytest.mark.parametrize(
+    ("line", "failure", "reason"),
+    [
+        (b"*\r\n", Failure.CANCELLED, "cancelled"),
+        (encode(b"pw") + b"\n", Failure.CANCELLED, "cancelled"),
+        (b"!\r\n", Failure.RESPONSE, "bad base64"),
+        (b"\r\n", Failure.RESPONSE, "empty password"),
+    ],
+)
+def test_an_exchange_that_fails_tells_why_and_who(line: bytes, failure: Failure, reason: str) -> None:
+    authentication = Authentication(("LOGIN",))
+    authentication.begin("LOGIN", encode(b"alice"))
+    assert authentication.respond(line) == Failed(failure, reason, "alice")
+
+
+def test_a_mechanism_that_is_not_offered_is_not_begun() -> None:
+    """Its name is the client's own text: it must not become a label. The user's name may be read all the same."""
+    authentication = Authentication(("PLAIN", "SCRAM-SHA-256"))
+    for mechanism, initial, user in (
+        ("LOGIN", encode(b"alice"), "alice"),
+        ("SCRAM-SHA-256", encode(b"n,,n=alice,r=x"), None),
+        ("X" * 100, None, None),
+    ):
+        assert authentication.begin(mechanism, initial) == Failed(Failure.MECHANISM, "mechanism not supported", user)
+        assert authentication.mechanism == "other"
+    with pytest.raises(LocalProtocolError):
+        authentication.respond(b"\r\n")
 
 
 def test_every_mechanism_is_new_each_time() -> None:

@@ -173,6 +173,44 @@ async def test_a_pipelined_body_is_never_read_as_commands(nursery: trio.Nursery)
         assert server.talks[0].heard.count(b"MAIL FROM") == 1
 
 
+async def test_a_client_that_pipelines_without_end_leaves_others_their_turn(nursery: trio.Nursery) -> None:
+    """Nothing waits while commands that are here are answered: one client would stop all sessions for seconds."""
+    async with submitting(nursery, Smtp()) as (client, _, running):
+        session = running.trace.sessions[0]
+        await client.send(b"NOOP\r\n" * 1000 + b"QUIT\r\n")
+        turns = 0
+        while not session.of("ended"):
+            await trio.lowlevel.checkpoint()
+            turns += 1
+        assert turns >= 1000 // 32 - 1
+        assert [await client.reply() for _ in range(1000)] == [b"250 2.0.0 Ok"] * 1000
+
+
+async def test_refused_recipients_do_not_add_up_over_messages(nursery: trio.Nursery) -> None:
+    """A mailing with some dead addresses in each message is no attack."""
+    async with submitting(nursery, Smtp(), bounds=limits(bad_commands=3, recipients=3)) as (client, server, _):
+        for _ in range(4):
+            await client.ask(MAIL)
+            for name in (b"nobody", b"bob", b"nobody"):
+                await client.ask(b"RCPT TO:<" + name + b"@example.net>")
+            assert (await client.ask(b"DATA")).startswith(b"354 ")
+            assert (await client.ask(b"hello\r\n.")).startswith(b"250 ")
+        assert len(server.messages) == 4
+
+
+async def test_guessing_addresses_within_one_message_ends(nursery: trio.Nursery) -> None:
+    """cases.md D13: each guess tells whether somebody is there."""
+    async with submitting(nursery, Smtp()) as (client, server, running):
+        await client.ask(MAIL)
+        guesses = 0
+        while (said := await client.ask(b"RCPT TO:<nobody@example.net>")).startswith(b"550 "):
+            guesses += 1
+        assert said.startswith(b"421 ")
+        assert server.talks[0].heard.count(b"RCPT") == guesses == DEFAULTS.recipients + 2
+        await running.quiet()
+        assert running.trace.sessions[0].end == ("ok", "bad_commands")
+
+
 # -- RSET, EHLO, idle ------------------------------------------------------------------------------------
 
 

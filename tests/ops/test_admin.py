@@ -48,7 +48,7 @@ class Admin:
                 with error:
                     return error.code, error.headers["content-type"], error.read().decode()
 
-        return await trio.to_thread.run_sync(fetch)
+        return await trio.to_thread.run_sync(fetch, limiter=trio.CapacityLimiter(1))
 
 
 @pytest.fixture
@@ -85,6 +85,15 @@ async def test_healthz_and_readyz(admin: Admin) -> None:
     assert (await admin.get("/readyz"))[0] == 503
     admin.health.ready = True
     assert (await admin.get("/readyz"))[0] == 200
+
+
+async def test_metrics_while_every_thread_hangs_in_the_resolver(admin: Admin) -> None:
+    """Name look-ups take trio's threads when DNS is dead: just when somebody looks at the metrics."""
+    threads = trio.to_thread.current_default_thread_limiter()
+    for _ in range(int(threads.total_tokens)):
+        threads.acquire_on_behalf_of_nowait(object())
+    with trio.fail_after(10):
+        assert (await admin.get("/metrics"))[0] == 200
 
 
 async def test_what_is_not_there_is_404(admin: Admin) -> None:

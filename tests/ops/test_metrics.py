@@ -10,7 +10,7 @@ from prometheus_client import generate_latest
 from tlsgate.config import LogFormat, LogLevel
 from tlsgate.ops.listener_metrics import Phase
 from tlsgate.ops.log import EventLog
-from tlsgate.ops.metrics import BackendMetrics, Metrics
+from tlsgate.ops.metrics import Metrics
 
 CONTRACT = {
     "tlsgate_connections": {"listener", "result"},
@@ -47,7 +47,8 @@ def test_every_metric_of_the_contract_has_its_labels(metrics: Metrics) -> None:
     listener.login("PLAIN", "ok", 0.1)
     listener.message("accepted")
     listener.session_ended(1.0)
-    backend = BackendMetrics(metrics, "imap", "192.0.2.1:143")
+    backend = metrics.backends.backend("imap", "192.0.2.1:143")
+    metrics.backends.served = frozenset({("imap", "192.0.2.1:143")})
     backend.answered(0.1)
     backend.failed("connect")
     metrics.certificate_expiry.labels("a.pem").set(1)

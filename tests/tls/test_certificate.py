@@ -48,6 +48,15 @@ def test_expires_is_the_first_of_the_chain_to_end(pki: Pki) -> None:
     assert load_certificate(chain, key).expires == soon
 
 
+def test_begins_is_the_last_of_the_chain_to_begin(pki: Pki) -> None:
+    late = datetime.now(UTC).replace(microsecond=0) + timedelta(days=3)
+    issued = pki.ca.issue_cert("mail.example.org", not_before=late, not_after=late + timedelta(days=9))
+    chain, key = pki.directory / "late.pem", pki.directory / "late.key"
+    issued.private_key_pem.write_to_path(key)
+    chain.write_bytes(issued.cert_chain_pems[0].bytes() + pki.ca.cert_pem.bytes())
+    assert load_certificate(chain, key).begins == late
+
+
 def test_an_expired_certificate_loads(pki: Pki) -> None:
     """A gateway that stops serving at midnight is worse than one whose clients are warned."""
     past = datetime.now(UTC).replace(microsecond=0) - timedelta(days=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import trio
 import trustme
 from cryptography.hazmat.primitives.asymmetric import rsa
 from OpenSSL import SSL
@@ -75,6 +76,33 @@ async def test_the_client_is_shown_the_certificate_of_the_name(
     assert shown.stream
     assert shown.client.leaf() == served[path]
     shown.close()
+
+
+async def test_many_clients_at_once_are_each_shown_the_certificate_of_their_name(pki: Pki) -> None:
+    """The choice must hang on nothing that handshakes share."""
+    tls = pki.tls(pki.sni("exact", "mail.example.net"), pki.sni("wildcard", "*.example.com"))
+    contexts = ServerContexts(tls, ALL)
+    served = {each.path.stem: each.chain[0] for each in contexts.certificates}
+    names: list[tuple[bytes | None, str]] = [
+        (b"mail.example.net", "exact"),
+        (b"a.example.com", "wildcard"),
+        (b"a.b.example.com", "default"),
+        (b"unknown.example", "default"),
+        (None, "default"),
+    ]
+    visitor, wrong = Visitor(), list[tuple[bytes | None, str]]()
+
+    async def visit(name: bytes | None, path: str) -> None:
+        shown = await meet(contexts, visitor, name)
+        assert shown.stream
+        if shown.client.leaf() != served[path]:
+            wrong.append((name, path))
+        shown.close()
+
+    async with trio.open_nursery() as nursery:
+        for name, path in names * 40:
+            nursery.start_soon(visit, name, path)
+    assert wrong == []
 
 
 async def test_the_intermediates_are_sent(pki: Pki) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -13,7 +14,7 @@ from tlsgate.backends.stream import BackendTlsStream, connect, connected
 from tlsgate.config import BackendTls
 from tlsgate.dialogue.backend import BackendDialogue, BeginTls, Outcome, Purpose, Send
 from tlsgate.dialogue.events import NeedData, RemoteProtocolError
-from tlsgate.tls.stream import Stream, StreamLost
+from tlsgate.tls.stream import Expired, Stream, StreamLost
 
 # Servers hold back the answer to a wrong password for seconds; more than this is a server that hangs.
 ANSWER_TIMEOUT = 30.0
@@ -37,15 +38,18 @@ class BackendSession:
         self.backend.released()
 
 
-async def log_in(pool: Pool, purpose: Purpose, new_dialogue: NewDialogue) -> BackendSession:
+async def log_in(
+    pool: Pool, purpose: Purpose, new_dialogue: NewDialogue, before: float | None = None
+) -> BackendSession:
     """Log in at the first backend of the pool that can be used. Raises NoBackend when none can.
 
-    A backend's refusal of the credentials is an answer, not a fault: no other backend is asked then.
+    A backend's refusal of the credentials is an answer, not a fault: no other backend is asked then. ``before``: the
+    caller's own deadline, else that of the scopes round it.
     """
     last = "every backend is at its connection limit"
     for backend in pool.candidates():
         try:
-            session = await ask(backend, purpose, new_dialogue, pool.settings.connect_timeout)
+            session = await ask(backend, purpose, new_dialogue, pool.settings.connect_timeout, before)
         except BackendFault as fault:
             backend.trace.failed(fault.reason)
             if fault.down:
@@ -57,22 +61,25 @@ async def log_in(pool: Pool, purpose: Purpose, new_dialogue: NewDialogue) -> Bac
     raise NoBackend(last)
 
 
-async def ask(backend: Backend, purpose: Purpose, new_dialogue: NewDialogue, connect_timeout: float) -> BackendSession:
+async def ask(
+    backend: Backend, purpose: Purpose, new_dialogue: NewDialogue, connect_timeout: float, before: float | None = None
+) -> BackendSession:
     """Connect to one backend and do ``purpose`` there. Raises BackendFault.
 
     ``connect_timeout``: seconds until it has greeted and TLS stands; its answers have ANSWER_TIMEOUT, and always end
     early enough for us to answer within the caller's own deadline.
     """
     began = trio.current_time()
-    attempt = _Attempt(backend, connect_timeout)
+    attempt = _Attempt(backend, trio.current_effective_deadline() if before is None else before)
     backend.taken()
     done = False
     try:
-        with attempt.scope:
-            dialogue = new_dialogue(purpose, backend.settings.tls is BackendTls.STARTTLS, backend.capabilities or ())
-            outcome = await attempt.converse(dialogue)
-            backend.trace.answered(trio.current_time() - began)
-            done = True
+        dialogue = new_dialogue(purpose, backend.settings.tls is BackendTls.STARTTLS, backend.capabilities or ())
+        outcome = await attempt.converse(dialogue, connect_timeout)
+        backend.trace.answered(trio.current_time() - began)
+        done = True
+    except Expired as expired:
+        raise BackendFault(Reason.TIMEOUT, expired.reason, down=not attempt.hurried) from None
     except StreamLost as lost:
         reason = Reason.CLOSED if attempt.heard else Reason.CONNECT
         raise BackendFault(reason, lost.reason, down=not attempt.asked) from None
@@ -82,9 +89,9 @@ async def ask(backend: Backend, purpose: Purpose, new_dialogue: NewDialogue, con
         if not done:
             attempt.close()
             backend.released()
-    if not done:
-        raise BackendFault(Reason.TIMEOUT, "no answer in time", down=not attempt.hurried)
-    return BackendSession(backend, attempt.open_stream(), dialogue, outcome, purpose)
+    stream = attempt.open_stream()
+    stream.expires(math.inf)
+    return BackendSession(backend, stream, dialogue, outcome, purpose)
 
 
 class _Attempt:
@@ -94,17 +101,16 @@ class _Attempt:
     client has shown. ``hurried``: it had less than its time, for the caller has no more.
     """
 
-    def __init__(self, backend: Backend, connect_timeout: float) -> None:
+    def __init__(self, backend: Backend, callers_deadline: float) -> None:
         self._backend = backend
         self._stream: Stream | None = None
-        self._callers_deadline = trio.current_effective_deadline()
+        self._callers_deadline = callers_deadline
         self.heard = self.asked = self.hurried = False
-        self.scope = trio.CancelScope(deadline=self._deadline(connect_timeout))
 
-    async def converse(self, dialogue: BackendDialogue) -> Outcome:
+    async def converse(self, dialogue: BackendDialogue, connect_timeout: float) -> Outcome:
         """Raises StreamLost, BackendFault, RemoteProtocolError."""
         security = self._backend.settings.tls
-        self._stream = await connect(self._backend.settings.address)
+        self._stream = await connect(self._backend.settings.address, self._deadline(connect_timeout))
         if security is BackendTls.IMPLICIT:
             await connected(self._stream)
             await self._begin_tls()
@@ -115,7 +121,7 @@ class _Attempt:
                 case Send(data):
                     if security is not BackendTls.STARTTLS:
                         self.asked = True
-                        self.scope.deadline = self._deadline(ANSWER_TIMEOUT)
+                        self.open_stream().expires(self._deadline(ANSWER_TIMEOUT))
                     await self.open_stream().send(data)
                 case BeginTls():
                     await self._begin_tls()
@@ -146,6 +152,8 @@ class _Attempt:
             over = BackendTlsStream(self.open_stream().socket, self._backend.tls_context, name)
             self._stream = over
             await over.handshake()
+        except Expired:
+            raise
         except StreamLost as lost:
             raise BackendFault(Reason.TLS, lost.reason) from None
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import random
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
+from itertools import repeat
 from typing import Protocol
 
 from tlsgate import config
@@ -29,7 +30,10 @@ class Backend:
     ``up``: whether it was last seen working. ``capabilities``: what it said it can do, None before it was asked.
     """
 
-    def __init__(self, pool: str, settings: config.Backend, trace: BackendTrace) -> None:
+    def __init__(
+        self, pool: str, settings: config.Backend, trace: BackendTrace, context: ssl.SSLContext | None = None
+    ) -> None:
+        """``context``: for its TLS; without one it is made here, which reads files."""
         self.pool = pool
         self.settings = settings
         self.address = str(settings.address)
@@ -38,10 +42,10 @@ class Backend:
         self.capabilities: tuple[str, ...] | None = None
         self.connections = 0
         self.on_change: Callable[[Backend, str], None] | None = None
-        self._context: ssl.SSLContext | None = None
-        if settings.tls is not BackendTls.NONE:
+        self._told_up = True
+        self._context = context
+        if context is None and settings.tls is not BackendTls.NONE:
             self._context = client_context(settings)
-        trace.up(True)
 
     @property
     def tls_context(self) -> ssl.SSLContext:
@@ -49,6 +53,11 @@ class Backend:
         if self._context is None:
             raise LookupError("a backend without TLS has no context")
         return self._context
+
+    def serve(self, context: ssl.SSLContext | None) -> None:
+        """Take this context from now on, and tell how it is."""
+        self._context = context
+        self.trace.up(self._told_up)
 
     def taken(self) -> None:
         """One more connection to it is begun."""
@@ -60,12 +69,17 @@ class Backend:
         self.connections -= 1
         self.trace.disconnected()
 
-    def mark(self, *, up: bool, why: str = "") -> None:
-        """Note that it works, or that it doesn't and why; a change is told once."""
-        if up == self.up:
+    def mark(self, *, up: bool, why: str = "", sure: bool = False) -> None:
+        """Note that it works, or that it doesn't and why; a change is told once.
+
+        A failure that isn't ``sure`` is told when the next attempt fails too: one connection that breaks is no outage.
+        """
+        again, self.up = not self.up, up
+        told_up = up or not (sure or again)
+        if told_up == self._told_up:
             return
-        self.up = up
-        self.trace.up(up)
+        self._told_up = told_up
+        self.trace.up(told_up)
         if self.on_change is not None:
             self.on_change(self, why)
 
@@ -80,11 +94,22 @@ class Pool:
         trace: Callable[[str, str], BackendTrace],
         *,
         connections: int,
+        contexts: Sequence[ssl.SSLContext | None] = (),
     ) -> None:
+        """``connections``: the most at one backend. ``contexts``: as for ``serve``; without them files are read."""
         self.name = name
         self.settings = settings
-        self.backends = [Backend(name, each, trace(name, str(each.address))) for each in settings.backends]
+        self.backends = [
+            Backend(name, each, trace(name, str(each.address)), context)
+            for each, context in zip(settings.backends, contexts or repeat(None), strict=False)
+        ]
         self._most_connections = connections
+
+    def serve(self, contexts: Sequence[ssl.SSLContext | None], connections: int) -> None:
+        """Take over what a reload has brought: the backends' contexts in their order, None for one without TLS."""
+        self._most_connections = connections
+        for backend, context in zip(self.backends, contexts, strict=True):
+            backend.serve(context)
 
     def candidates(self) -> Iterator[Backend]:
         """The backends to try for one login, best first: those that are up, then the others.
@@ -98,10 +123,10 @@ class Pool:
 
     @property
     def capabilities(self) -> tuple[str, ...]:
-        """What every backend that is up has said it can do; () before any has answered."""
-        return _common(
-            tuple([each.capabilities for each in self.backends if each.up and each.capabilities is not None])
-        )
+        """What every backend that is up has said it can do, or all of them when none is; () before any has answered."""
+        known = [each for each in self.backends if each.capabilities is not None]
+        up = [each for each in known if each.up]
+        return _common(tuple([each.capabilities or () for each in up or known]))
 
 
 @lru_cache(64)

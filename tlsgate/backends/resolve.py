@@ -23,10 +23,7 @@ _asking: dict[HostPort, trio.Lock] = {}
 
 
 async def resolve(address: HostPort) -> tuple[Target, ...]:
-    """The targets of a backend's address, at least one, the resolver's favourite first. Raises OSError."""
-    numeric = _numeric(address)
-    if numeric is not None:
-        return numeric
+    """The targets of a backend's name, at least one, the resolver's favourite first. Raises OSError."""
     fresh_until, known = _answers.get(address, (0.0, ()))
     if known and monotonic() < fresh_until:
         return known
@@ -44,13 +41,14 @@ async def resolve(address: HostPort) -> tuple[Target, ...]:
 
 
 @lru_cache(256)
-def _numeric(address: HostPort) -> tuple[Target, ...] | None:
+def numeric(address: HostPort) -> Target | None:
+    """The target of an address that is no name."""
     for family in (socket.AF_INET, socket.AF_INET6):
         try:
             socket.inet_pton(family, address.host)
         except OSError:
             continue
-        return ((family, (address.host, address.port)),)
+        return family, (address.host, address.port)
     return None
 
 

@@ -6,6 +6,7 @@ TLS here is the standard library's: it checks host names itself, which pyOpenSSL
 from __future__ import annotations
 
 import errno
+import math
 import os
 import socket
 import ssl
@@ -14,9 +15,9 @@ from contextlib import suppress
 import trio
 
 from tlsgate.backends.faults import BackendFault, Reason
-from tlsgate.backends.resolve import resolve
+from tlsgate.backends.resolve import numeric, resolve
 from tlsgate.config import Address, Backend, BackendTlsVersion, HostPort
-from tlsgate.tls.stream import RECORD, WOULD_BLOCK, PlainStream, Stream, StreamLost
+from tlsgate.tls.stream import RECORD, WOULD_BLOCK, Expired, PlainStream, Stream, StreamLost
 
 _VERSIONS = {
     BackendTlsVersion.TLS1_0: ssl.TLSVersion.TLSv1,
@@ -48,9 +49,9 @@ class BackendTlsStream(Stream):
             try:
                 return self._tls.do_handshake()
             except ssl.SSLWantReadError:
-                await trio.lowlevel.wait_readable(self.fd)
+                await self.wait_readable()
             except ssl.SSLWantWriteError:
-                await trio.lowlevel.wait_writable(self.fd)
+                await self.wait_writable()
             except ssl.SSLCertVerificationError as error:
                 raise StreamLost(f"certificate refused: {error.verify_message}") from None
             except OSError as error:
@@ -103,31 +104,44 @@ def client_context(backend: Backend) -> ssl.SSLContext:
     return context
 
 
-async def connect(address: Address) -> PlainStream:
-    """Begin a connection; it may still be under way: the first read or ``connected`` tells. Raises BackendFault.
+async def connect(address: Address, deadline: float = math.inf) -> PlainStream:
+    """Begin a connection; it may still be under way: the first read or ``connected`` tells.
 
-    Of a name's addresses the first is taken that can be connected to, else the last.
+    Of a name's addresses the first is taken that can be connected to, else the last. The stream expires at
+    ``deadline``. Raises BackendFault, Expired.
     """
     try:
         if not isinstance(address, HostPort):
-            return _begin(socket.AF_UNIX, str(address.path))
-        *others, last = await resolve(address)
-        for target in others:
+            stream = _begin(socket.AF_UNIX, str(address.path))
+        elif (target := numeric(address)) is not None:
             stream = _begin(*target)
-            if await _stands(stream):
-                return stream
-        return _begin(*last)
+        else:
+            with trio.CancelScope(deadline=deadline) as scope:
+                stream = await _connect_by_name(address)
+            if scope.cancelled_caught:
+                raise Expired
     except OSError as error:
         ours = error.errno in _OUR_SHORTAGE
         reason = Reason.CAPACITY if ours else Reason.CONNECT
         raise BackendFault(reason, error.strerror or str(error), down=not ours) from None
+    stream.expires(deadline)
+    return stream
 
 
 async def connected(stream: Stream) -> None:
-    """Wait until the connection stands. Raises BackendFault."""
-    await trio.lowlevel.wait_writable(stream.fd)
+    """Wait until the connection stands. Raises BackendFault, Expired."""
+    await stream.wait_writable()
     if code := stream.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
         raise BackendFault(Reason.CONNECT, os.strerror(code))
+
+
+async def _connect_by_name(address: HostPort) -> PlainStream:
+    *others, last = await resolve(address)
+    for target in others:
+        stream = _begin(*target)
+        if await _stands(stream):
+            return stream
+    return _begin(*last)
 
 
 async def _stands(stream: PlainStream) -> bool:

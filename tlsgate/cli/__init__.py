@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
@@ -30,5 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if name in _NEEDS_CONFIG:
             command.add_argument("--config", type=Path, required=True, metavar="FILE", help="the TOML config file")
     chosen = parser.parse_args(arguments)
+    if chosen.command == "run":
+        # Its default would kill us in the moment that imports and the first look at the backends take.
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
     execute = import_module(f"tlsgate.cli.{chosen.command}").execute
     return int(execute(chosen))

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tlsgate.config import ConfigError, Pool, load, not_active
-from tlsgate.gateway import Prepared, prepare
+from tlsgate.prepared import Prepared, prepare
 from tlsgate.tls.certificate import Certificate, CertificateFault
 
 GOOD, BAD_CONFIG = 0, 2
@@ -28,7 +28,7 @@ def execute(arguments: argparse.Namespace) -> int:
 def report(prepared: Prepared) -> Iterator[str]:
     """What would be served, a line each."""
     settings = prepared.settings
-    served = {each.name for each in prepared.listeners.values()}
+    served = {each.name for each in prepared.listeners}
     yield f"{settings.server.hostname}: the config is good"
     for listener in settings.listeners:
         note = "" if listener.name in served else "   (not active yet)"
@@ -38,6 +38,8 @@ def report(prepared: Prepared) -> Iterator[str]:
         yield from _pool(name, pool)
     for certificate in prepared.contexts.certificates:
         yield _certificate(certificate)
+    for remark in prepared.remarks():
+        yield f"{remark.about}: {remark.text}"
     yield f"admin: {settings.admin.address}"
     yield from (f"{key}: not active yet" for key in not_active(settings))
 

@@ -15,9 +15,11 @@ import trio
 from tlsgate.config import load
 from tlsgate.demo import DemoBackend, serve
 from tlsgate.demo.certificate import write_certificate
-from tlsgate.gateway import Gateway, prepare
+from tlsgate.gateway import Gateway
 from tlsgate.ops.log import EventLog
 from tlsgate.ops.metrics import Metrics
+from tlsgate.prepared import prepare
+from tlsgate.workers.process import raise_descriptor_limit
 
 USER, PASSWORD = "demo", "sesame"
 _HOST = "127.0.0.1"
@@ -50,7 +52,7 @@ async def _run(directory: Path) -> None:
         path.write_text(_config(backend, ports, admin, certificate, key))
         prepared = prepare(load(path))
         log = EventLog(sys.stderr.buffer, prepared.settings.log.format, prepared.settings.log.level)
-        gateway = Gateway(prepared, lambda: prepare(load(path)), log, Metrics(log))
+        gateway = Gateway(prepared, lambda: prepare(load(path)), log, Metrics(log), raise_descriptor_limit())
         try:
             gateway.bind()
             async with trio.open_nursery() as running:

@@ -10,16 +10,15 @@ from pathlib import Path
 
 import trio
 
-from tlsgate.config import Config, ConfigError, load, not_active
-from tlsgate.gateway import Gateway, Prepared, prepare
+from tlsgate.config import ConfigError, load, not_active
+from tlsgate.gateway import Gateway
 from tlsgate.ops.log import EventLog, LibraryHandler
 from tlsgate.ops.metrics import Metrics
+from tlsgate.prepared import Prepared, prepare
 from tlsgate.tls.certificate import CertificateFault
 from tlsgate.workers.process import CannotStart, drop_privileges, raise_descriptor_limit
 
 STOPPED, COULD_NOT_START, BAD_CONFIG = 0, 1, 2
-# A relayed session has a socket to the client and one to the backend; some more are for what isn't a session.
-_DESCRIPTORS_A_SESSION, _DESCRIPTORS_BESIDE = 2, 100
 
 
 def execute(arguments: argparse.Namespace) -> int:
@@ -34,9 +33,8 @@ def execute(arguments: argparse.Namespace) -> int:
     log = EventLog(sys.stderr.buffer, settings.log.format, settings.log.level)
     logging.getLogger().addHandler(LibraryHandler(log))
     try:
-        gateway = Gateway(prepared, lambda: _read(path), log, Metrics(log))
+        gateway = Gateway(prepared, lambda: _read(path), log, Metrics(log), raise_descriptor_limit())
         gateway.bind()
-        _check_descriptors(settings, log)
         if settings.server.user:
             # What is imported late elsewhere: the user may not be able to read our files.
             import_module("tlsgate.ops.admin")
@@ -56,10 +54,3 @@ def execute(arguments: argparse.Namespace) -> int:
 
 def _read(path: Path) -> Prepared:
     return prepare(load(path))
-
-
-def _check_descriptors(settings: Config, log: EventLog) -> None:
-    there = raise_descriptor_limit()
-    needed = settings.limits.connections * _DESCRIPTORS_A_SESSION + _DESCRIPTORS_BESIDE
-    if needed > there:
-        log.emit("few_descriptors", "warning", limit=there, needed=needed, key="limits.connections")

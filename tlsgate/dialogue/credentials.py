@@ -43,6 +43,15 @@ class Credentials:
             raise CredentialsError("control character in password")
 
 
+def readable_user(user: bytes) -> str | None:
+    """A name from the wire as an event may carry it: at most LONGEST_USER characters, None where none can be read.
+
+    A control character tells that more came than a name: a whole response of PLAIN as LOGIN's user has the password.
+    """
+    name = user.decode(errors="replace")
+    return None if not name.strip() or _FORBIDDEN.search(name) else name[:LONGEST_USER]
+
+
 def credentials(user: bytes, secret: bytes, authzid: bytes = b"") -> Credentials:
     """Credentials from octets; user names are UTF-8. Raises CredentialsError."""
     try:

@@ -47,6 +47,7 @@ class Ending(enum.StrEnum):
     AUTH_ATTEMPTS = "auth_attempts"
     STARTTLS_INJECTION = "starttls_injection"
     FOREIGN_PROTOCOL = "foreign_protocol"
+    UNAVAILABLE = "unavailable"
     MESSAGE_TOO_LARGE = "message_too_large"
     GREETING_TIMEOUT = "greeting_timeout"
     LOGIN_TIMEOUT = "login_timeout"
@@ -54,6 +55,14 @@ class Ending(enum.StrEnum):
     OVER_CAPACITY = "over_capacity"
     SHUTDOWN = "shutdown"
     FAULT = "fault"
+
+
+ABOUT_CREDENTIALS = frozenset({Refusal.AUTHENTICATION_FAILED, Refusal.AUTHORIZATION_FAILED, Refusal.EXPIRED})
+
+
+def ending_after(last: Refusal) -> Ending:
+    """The end of a connection that has no attempts left. A right password must not be called a failure."""
+    return Ending.AUTH_ATTEMPTS if last in ABOUT_CREDENTIALS else Ending.UNAVAILABLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +98,15 @@ class CleartextAuthRefused:
 
 @dataclass(frozen=True, slots=True)
 class AuthRejected:
-    """An authentication that failed before its password could be looked at: write ``data``."""
+    """An authentication that failed before its password could be looked at: write ``data``.
+
+    ``user``: the name that was shown, None where none can be read.
+    """
 
     data: bytes
     mechanism: str
     reason: str
+    user: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

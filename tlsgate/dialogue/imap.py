@@ -20,7 +20,7 @@ from functools import lru_cache
 
 from tlsgate.dialogue import sasl
 from tlsgate.dialogue.buffer import LineTooLong, ReceiveBuffer
-from tlsgate.dialogue.credentials import Credentials, CredentialsError, credentials
+from tlsgate.dialogue.credentials import Credentials, CredentialsError, credentials, readable_user
 from tlsgate.dialogue.events import (
     NEED_DATA,
     Authenticate,
@@ -39,10 +39,11 @@ from tlsgate.dialogue.events import (
     ServerEvent,
     StartTls,
     Verdict,
+    ending_after,
 )
 from tlsgate.dialogue.foreign import TLS_HANDSHAKE_RECORD, is_foreign
 from tlsgate.dialogue.imap_syntax import LITERAL, Cursor, ImapSyntaxError, Literal
-from tlsgate.dialogue.replies import ENDINGS, REFUSALS
+from tlsgate.dialogue.replies import ENDINGS, REFUSALS, SASL_FAILURES
 from tlsgate.dialogue.tally import Tally
 
 LONGEST_LITERAL = 4096  # RFC 7888 5: the bound of LITERAL-
@@ -91,8 +92,7 @@ class Imap:
         self._size = 0
         self._literal: int | None = None
         self._tag = b"*"
-        self._exchange: sasl.Exchange | None = None
-        self._mechanism = ""
+        self._sasl = sasl.Authentication(offer.mechanisms)
         self._tally = Tally(bounds)
         self._due = Ending.AUTH_ATTEMPTS
 
@@ -135,7 +135,7 @@ class Imap:
                 bracketed = f"[{code}] " if code else ""
                 return self._tagged(b"OK", f"{bracketed}{text or 'Logged in'}".encode())
             case Refused(reason, text):
-                self.state = State.ENDING if self._tally.attempt() else State.COMMAND
+                self._attempted(ending_after(reason))
                 return self._no(REFUSALS[reason].imap, text or REFUSALS[reason].text)
 
     def handover(self) -> bytes:
@@ -173,6 +173,8 @@ class Imap:
 
     def _begin_literal(self, size: int, non_sync: bool) -> ServerEvent | None:
         """Whether to take a literal; refused synchronizing ones are never sent by the client."""
+        if self._tally.command():  # each is answered, and one line's bound has room for a thousand
+            return self._close(Ending.COMMANDS)
         too_long = size > min(LONGEST_LITERAL, self._longest_line - self._size)
         if non_sync:
             if too_long:
@@ -227,26 +229,26 @@ class Imap:
     # -- commands -----------------------------------------------------------------------------------
 
     def _capability(self, cursor: Cursor) -> ServerEvent:
-        cursor.end()
+        cursor.no_argument()
         return Reply(b"* CAPABILITY %s\r\n" % self._capabilities() + self._tagged(b"OK", b"CAPABILITY completed"))
 
     def _noop(self, cursor: Cursor) -> ServerEvent:
-        cursor.end()
+        cursor.no_argument()
         return Reply(self._tagged(b"OK", b"NOOP completed"))
 
     def _logout(self, cursor: Cursor) -> ServerEvent:
-        cursor.end()
+        cursor.no_argument()
         self.state = State.CLOSED
         return Close(b"* BYE Logging out\r\n" + self._tagged(b"OK", b"LOGOUT completed"), Ending.LOGOUT)
 
     def _id(self, cursor: Cursor) -> ServerEvent:
         cursor.expect(b" ")
         self.client_id = _id_fields(cursor)
-        cursor.end()
+        cursor.no_argument()
         return Reply(b'* ID ("name" "tlsgate")\r\n' + self._tagged(b"OK", b"ID completed"))
 
     def _starttls(self, cursor: Cursor) -> ServerEvent:
-        cursor.end()
+        cursor.no_argument()
         if not self._clear:
             return self._bad_command("TLS is active already")
         if len(self._buffer):
@@ -262,16 +264,16 @@ class Imap:
         cursor.expect(b" ")
         secret = cursor.astring()
         cursor.end()
-        self._mechanism = "LOGIN"
         try:
-            return self._authenticate(credentials(user, secret))
+            return self._authenticate("LOGIN", credentials(user, secret))
         except CredentialsError as error:
-            return self._rejected(self._no("AUTHENTICATIONFAILED", "Authentication failed"), str(error))
+            data = self._no("AUTHENTICATIONFAILED", "Authentication failed")
+            return self._rejected(data, "LOGIN", str(error), readable_user(user))
 
     def _cleartext_login(self, cursor: Cursor) -> ServerEvent:
         try:
             cursor.expect(b" ")
-            user = cursor.astring().decode(errors="replace")
+            user = readable_user(cursor.astring())
         except ImapSyntaxError:
             user = None
         return self._cleartext("LOGIN", user)
@@ -281,18 +283,9 @@ class Imap:
         mechanism = cursor.atom().upper().decode()
         initial = cursor.rest() if cursor.accept(b" ") else None
         cursor.end()
-        known = mechanism in self._offer.mechanisms and mechanism in sasl.MECHANISMS
         if self._clear:
-            return self._cleartext(mechanism if known else "other", sasl.shown_user(mechanism, initial))
-        if not known:
-            self._mechanism = "other"
-            return self._rejected(self._no("CANNOT", "Mechanism not supported"), "mechanism not supported")
-        self._mechanism = mechanism
-        self._exchange = sasl.MECHANISMS[mechanism]()
-        try:
-            return self._step(self._exchange.start(sasl.decode_initial(initial) if initial is not None else None))
-        except sasl.SaslError as error:
-            return self._rejected(self._tagged(b"BAD", b"Bad authentication response"), str(error))
+            return self._cleartext(self._sasl.known(mechanism), sasl.shown_user(mechanism, initial))
+        return self._step(self._sasl.begin(mechanism, initial))
 
     def _receive_response(self) -> ServerEvent | NeedData:
         try:
@@ -302,33 +295,32 @@ class Imap:
         if line is None:
             return NEED_DATA
         self.state = State.COMMAND
-        if not line.endswith(b"\r\n") or line == b"*\r\n":
-            return self._rejected(self._tagged(b"BAD", b"Authentication cancelled"), "cancelled")
-        if self._exchange is None:
-            raise LocalProtocolError("no exchange")
-        try:
-            return self._step(self._exchange.respond(sasl.decode(line[:-2])))
-        except sasl.SaslError as error:
-            return self._rejected(self._tagged(b"BAD", b"Bad authentication response"), str(error))
+        return self._step(self._sasl.respond(line))
 
     # -- steps that commands share ------------------------------------------------------------------
 
-    def _step(self, step: sasl.Challenge | Credentials) -> ServerEvent:
-        if isinstance(step, Credentials):
-            return self._authenticate(step)
-        self.state = State.SASL
-        return Reply(b"+ " + sasl.encode(step.data) + b"\r\n")
+    def _step(self, step: sasl.Step) -> ServerEvent:
+        match step:
+            case Credentials():
+                return self._authenticate(self._sasl.mechanism, step)
+            case sasl.Challenge(data):
+                self.state = State.SASL
+                return Reply(b"+ " + sasl.encode(data) + b"\r\n")
+            case sasl.Failed(failure, reason, user):
+                words = SASL_FAILURES[failure]
+                said = self._no(words.imap, words.text) if words.imap else self._tagged(b"BAD", words.text.encode())
+                return self._rejected(said, self._sasl.mechanism, reason, user)
 
-    def _authenticate(self, who: Credentials) -> Authenticate:
-        self._exchange = None
+    def _authenticate(self, mechanism: str, who: Credentials) -> Authenticate:
         self.state = State.VERDICT
-        return Authenticate(self._mechanism, who)
+        return Authenticate(mechanism, who)
 
-    def _rejected(self, data: bytes, reason: str) -> AuthRejected:
-        self._exchange = None
-        if self._tally.attempt():
-            self.state = State.ENDING
-        return AuthRejected(data, self._mechanism, reason)
+    def _rejected(self, data: bytes, mechanism: str, reason: str, user: str | None) -> AuthRejected:
+        self._attempted(Ending.AUTH_ATTEMPTS)
+        return AuthRejected(data, mechanism, reason, user)
+
+    def _attempted(self, ending: Ending) -> None:
+        self.state, self._due = (State.ENDING if self._tally.attempt() else State.COMMAND), ending
 
     def _cleartext(self, mechanism: str, user: str | None) -> ServerEvent:
         data = self._no("PRIVACYREQUIRED", "Authentication is refused before STARTTLS")
@@ -389,15 +381,17 @@ def _id_fields(cursor: Cursor) -> tuple[tuple[str, str | None], ...]:
         return ()
     cursor.expect(b"(")
     fields: list[tuple[str, str | None]] = []
+    apart = cursor.spaces()
     while not cursor.accept(b")"):
-        if fields:
-            cursor.expect(b" ")
+        if fields and not apart:
+            raise ImapSyntaxError("missing space or parenthesis")
         name = cursor.string()
         cursor.expect(b" ")
         value = cursor.nstring()
         if len(fields) >= _ID_FIELDS or len(name) > _ID_FIELD or len(value or b"") > _ID_VALUE:
             raise ImapSyntaxError("ID is too long")
         fields.append((name.decode("ascii", "replace"), None if value is None else value.decode("utf-8", "replace")))
+        apart = cursor.spaces()
     return tuple(fields)
 
 

@@ -69,7 +69,7 @@ class ImapBackend(BackendDialogue):
                 raise LocalProtocolError("IMAP needs a login")
 
     def _greeted(self, line: bytes) -> tuple[str, ...]:
-        if line[:5].upper() != b"* OK ":
+        if (line + b" ")[:5].upper() != b"* OK ":  # some say no more than that
             # PREAUTH too: a session must never exist without a login.
             raise RemoteProtocolError(f"greeting is not OK: {printable(line, 100)}")
         found = _CODE.match(line, 5)
@@ -86,7 +86,7 @@ class ImapBackend(BackendDialogue):
 
     def _tagged_ok(self) -> Generator[NeedData, None, tuple[bytes, tuple[str, ...]]]:
         line, untagged = yield from self._reply()
-        if line[:3].upper() != b"OK ":
+        if (line + b" ")[:3].upper() != b"OK ":
             raise RemoteProtocolError(f"backend refuses: {printable(line, 100)}")
         return line, untagged
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 TAG = re.compile(rb"[^\x00-\x20\x7f-\xff(){%*\"\\+]{1,64}")
 _ATOM = re.compile(rb"[^\x00-\x20\x7f-\xff(){%*\"\\\]]+")
 _ASTRING = re.compile(rb"[^\x00-\x20\x7f-\xff(){%*\"\\]+")
+_SPACES = re.compile(rb" +")
 _NIL = re.compile(rb"NIL", re.IGNORECASE)
 _QUOTED = re.compile(rb'"((?:[^\x00\r\n"\\]|\\["\\])*)"')
 _ESCAPED = re.compile(rb'\\(["\\])')
@@ -58,6 +59,10 @@ class Cursor:
         """Take ``text``. Raises ImapSyntaxError when something else comes."""
         if not self.accept(text):
             raise ImapSyntaxError("missing space or parenthesis")
+
+    def spaces(self) -> bool:
+        """Take spaces, whether any or none."""
+        return bool(self._match(_SPACES))
 
     def tag(self) -> bytes:
         """Raises ImapSyntaxError."""
@@ -115,6 +120,11 @@ class Cursor:
         piece = self._pieces[self._index]
         if isinstance(piece, Literal) or self._at < len(piece) or self._index + 1 < len(self._pieces):
             raise ImapSyntaxError("too many arguments")
+
+    def no_argument(self) -> None:
+        """Nothing is left but spaces, which some clients leave behind. Raises ImapSyntaxError."""
+        self.spaces()
+        self.end()
 
 
 def quoted(value: bytes) -> bytes | None:

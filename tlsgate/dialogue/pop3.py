@@ -19,7 +19,7 @@ from collections.abc import Callable
 
 from tlsgate.dialogue import sasl
 from tlsgate.dialogue.buffer import LineTooLong, ReceiveBuffer
-from tlsgate.dialogue.credentials import Credentials, CredentialsError, credentials
+from tlsgate.dialogue.credentials import Credentials, CredentialsError, credentials, readable_user
 from tlsgate.dialogue.events import (
     NEED_DATA,
     Authenticate,
@@ -38,14 +38,16 @@ from tlsgate.dialogue.events import (
     ServerEvent,
     StartTls,
     Verdict,
+    ending_after,
 )
 from tlsgate.dialogue.foreign import TLS_HANDSHAKE_RECORD, is_foreign
-from tlsgate.dialogue.replies import ENDINGS, REFUSALS
+from tlsgate.dialogue.replies import ENDINGS, REFUSALS, SASL_FAILURES
 from tlsgate.dialogue.tally import Tally
 
 # What a backend's CAPA may add to ours (RFC 2449): the rest is ours to say. UTF8 and LANG (RFC 6856) would be asked
-# for before the login, where no backend is there to hear it.
-_CARRIED = {"TOP", "UIDL", "EXPIRE", "LOGIN-DELAY"}
+# for before the login, where no backend is there to hear it. PIPELINING is the backend's alone to promise, since what
+# a client pipelines behind its login goes there as it is; one that doesn't say it may throw away what came too early.
+_CARRIED = {"TOP", "UIDL", "EXPIRE", "LOGIN-DELAY", "PIPELINING"}
 _DEFAULT = ("TOP", "UIDL")
 
 
@@ -71,8 +73,7 @@ class Pop3:
         self._buffer = ReceiveBuffer()
         self.state = State.COMMAND
         self._user: bytes | None = None
-        self._exchange: sasl.Exchange | None = None
-        self._mechanism = ""
+        self._sasl = sasl.Authentication(offer.mechanisms)
         self._due = Ending.AUTH_ATTEMPTS
 
     # -- the caller's side --------------------------------------------------------------------------
@@ -109,7 +110,7 @@ class Pop3:
                 self.state = State.GRANTED
                 return b"+OK %s\r\n" % (text or "Logged in").encode()
             case Refused(reason, text):
-                self.state = State.ENDING if self._tally.attempt() else State.COMMAND
+                self._attempted(ending_after(reason))
                 return _err(REFUSALS[reason].pop3, text or REFUSALS[reason].text)
 
     def handover(self) -> bytes:
@@ -129,14 +130,15 @@ class Pop3:
             return self._close(Ending.LINE_TOO_LONG)
         if line is None:
             return NEED_DATA
-        whole = line[:-2] if line.endswith(b"\r\n") else None
         if self.state is State.SASL:
-            return self._response(whole)
+            self.state = State.COMMAND
+            return self._step(self._sasl.respond(line))
         if is_foreign(line):
             return self._close(Ending.FOREIGN_PROTOCOL)
         if self._tally.command():
             return self._close(Ending.COMMANDS)
-        if whole is None or b"\r" in whole or b"\0" in whole:
+        whole = line[:-2] if line.endswith(b"\r\n") else b"\r"
+        if b"\r" in whole or b"\0" in whole:
             return self._bad("Line must end with CR LF and hold no control characters")
         verb, space, argument = whole.partition(b" ")
         handler = _COMMANDS.get(verb.upper())
@@ -147,25 +149,25 @@ class Pop3:
     # -- commands -----------------------------------------------------------------------------------
 
     def _capa(self, argument: bytes | None) -> ServerEvent:
-        if argument is not None:
+        if _given(argument):
             return self._bad("CAPA takes no argument")
         names = " ".join(self._offer.mechanisms)
         own = ["STLS"] if self._clear else ["USER", f"SASL {names}"]
         backend = [name for name in self._offer.capabilities if name.split(" ")[0].upper() in _CARRIED]
-        lines = [*own, "RESP-CODES", "AUTH-RESP-CODE", "PIPELINING", *(backend or _DEFAULT), "IMPLEMENTATION tlsgate"]
+        lines = [*own, "RESP-CODES", "AUTH-RESP-CODE", *(backend or _DEFAULT), "IMPLEMENTATION tlsgate"]
         return Reply("\r\n".join(["+OK Capability list follows", *lines, ".", ""]).encode())
 
     def _noop(self, argument: bytes | None) -> ServerEvent:
-        return self._bad("NOOP takes no argument") if argument is not None else Reply(b"+OK\r\n")
+        return self._bad("NOOP takes no argument") if _given(argument) else Reply(b"+OK\r\n")
 
     def _quit(self, argument: bytes | None) -> ServerEvent:
-        if argument is not None:
+        if _given(argument):
             return self._bad("QUIT takes no argument")
         self.state = State.CLOSED
         return Close(b"+OK Bye\r\n", Ending.LOGOUT)
 
     def _stls(self, argument: bytes | None) -> ServerEvent:
-        if argument is not None:
+        if _given(argument):
             return self._bad("STLS takes no argument")
         if not self._clear:
             return self._bad("TLS is active already")
@@ -176,7 +178,8 @@ class Pop3:
 
     def _user_command(self, argument: bytes | None) -> ServerEvent:
         if self._clear:
-            return self._cleartext("USER", argument)
+            # The first word alone: who says more may have said the password.
+            return self._cleartext("USER", _first_word(argument))
         if not argument or b" " in argument:
             return self._bad("USER needs one name")
         self._user = argument
@@ -188,71 +191,54 @@ class Pop3:
         if self._user is None:
             return self._bad("USER first")
         user, self._user = self._user, None
-        self._mechanism = "USER"
         try:
-            return self._authenticate(credentials(user, argument or b""))
+            return self._authenticate("USER", credentials(user, argument or b""))
         except CredentialsError as error:
-            return self._rejected("AUTH", "Authentication failed", str(error))
+            return self._rejected(_err("AUTH", "Authentication failed"), "USER", str(error), readable_user(user))
 
     def _apop(self, argument: bytes | None) -> ServerEvent:
         if self._clear:
-            return self._cleartext("APOP", argument.split(b" ")[0] if argument else None)
+            return self._cleartext("APOP", _first_word(argument))
         return self._bad("APOP is not supported")
 
     def _auth(self, argument: bytes | None) -> ServerEvent:
-        if argument is None:
+        if argument is None or not _given(argument):
             names = () if self._clear else self._offer.mechanisms
             return Reply("\r\n".join(["+OK Mechanisms follow", *names, ".", ""]).encode())
         name, space, initial = argument.partition(b" ")
         mechanism = name.decode("ascii", "replace").upper()
-        known = mechanism in self._offer.mechanisms and mechanism in sasl.MECHANISMS
         if self._clear:
-            user = sasl.shown_user(mechanism, initial)
-            return self._cleartext(mechanism if known else "other", None if user is None else user.encode())
-        self._mechanism = mechanism if known else "other"
-        if not known:
-            return self._rejected("", "Mechanism not supported", "mechanism not supported")
-        self._exchange = sasl.MECHANISMS[mechanism]()
-        try:
-            return self._step(self._exchange.start(sasl.decode_initial(initial) if space else None))
-        except sasl.SaslError as error:
-            return self._rejected("", "Bad authentication response", str(error))
-
-    def _response(self, line: bytes | None) -> ServerEvent:
-        self.state = State.COMMAND
-        if self._exchange is None:
-            raise LocalProtocolError("no exchange")
-        if line is None or line == b"*":
-            return self._rejected("", "Authentication cancelled", "cancelled")
-        try:
-            return self._step(self._exchange.respond(sasl.decode(line)))
-        except sasl.SaslError as error:
-            return self._rejected("", "Bad authentication response", str(error))
+            return self._cleartext(self._sasl.known(mechanism), sasl.shown_user(mechanism, initial))
+        return self._step(self._sasl.begin(mechanism, initial if space else None))
 
     # -- steps that commands share ------------------------------------------------------------------
 
-    def _step(self, step: sasl.Challenge | Credentials) -> ServerEvent:
-        if isinstance(step, Credentials):
-            return self._authenticate(step)
-        self.state = State.SASL
-        return Reply(b"+ " + sasl.encode(step.data) + b"\r\n")
+    def _step(self, step: sasl.Step) -> ServerEvent:
+        match step:
+            case Credentials():
+                return self._authenticate(self._sasl.mechanism, step)
+            case sasl.Challenge(data):
+                self.state = State.SASL
+                return Reply(b"+ " + sasl.encode(data) + b"\r\n")
+            case sasl.Failed(failure, reason, user):
+                words = SASL_FAILURES[failure]
+                return self._rejected(_err(words.pop3, words.text), self._sasl.mechanism, reason, user)
 
-    def _authenticate(self, who: Credentials) -> Authenticate:
-        self._exchange = None
+    def _authenticate(self, mechanism: str, who: Credentials) -> Authenticate:
         self.state = State.VERDICT
-        return Authenticate(self._mechanism, who)
+        return Authenticate(mechanism, who)
 
-    def _rejected(self, code: str, text: str, reason: str) -> AuthRejected:
-        self._exchange = None
-        if self._tally.attempt():
-            self.state = State.ENDING
-        return AuthRejected(_err(code, text), self._mechanism, reason)
+    def _rejected(self, data: bytes, mechanism: str, reason: str, user: str | None) -> AuthRejected:
+        self._attempted(Ending.AUTH_ATTEMPTS)
+        return AuthRejected(data, mechanism, reason, user)
 
-    def _cleartext(self, mechanism: str, user: bytes | None) -> CleartextAuthRefused:
+    def _attempted(self, ending: Ending) -> None:
+        self.state, self._due = (State.ENDING if self._tally.attempt() else State.COMMAND), ending
+
+    def _cleartext(self, mechanism: str, user: str | None) -> CleartextAuthRefused:
         if self._tally.bad():
             self.state, self._due = State.ENDING, Ending.BAD_COMMANDS
-        shown = user.decode(errors="replace") if user else None
-        return CleartextAuthRefused(_err("", "Authentication is refused before STLS"), mechanism, shown)
+        return CleartextAuthRefused(_err("", "Authentication is refused before STLS"), mechanism, user)
 
     def _bad(self, text: str) -> ServerEvent:
         data = _err("", text)
@@ -260,6 +246,15 @@ class Pop3:
 
     def _close(self, reason: Ending) -> Close:
         return Close(self.ending(reason), reason)
+
+
+def _given(argument: bytes | None) -> bool:
+    """Whether there is an argument: spaces, which some clients leave behind a command, are none."""
+    return argument is not None and argument.strip(b" ") != b""
+
+
+def _first_word(argument: bytes | None) -> str | None:
+    return readable_user((argument or b"").split(b" ")[0])
 
 
 def _err(code: str, text: str) -> bytes:

@@ -32,6 +32,14 @@ _REFUSALS = {
     "IN-USE": Refusal.IN_USE,
     "LOGIN-DELAY": Refusal.LIMIT,
 }
+# Servers without codes say it in words alone: a lock as RFC 1939 has it ("unable to lock maildrop"; VPOP3's "Mailbox
+# Locked"; qpopper's "lock busy!  Is another session active?", whose code is for clients that have asked for CAPA, as
+# none does to log in), and an account database that is down ("Temporary problem, please try again later", Courier).
+# A bare "try again" may be about a wrong password.
+_WORDS = (
+    (re.compile(r"\block(?:ed)?\b|\bin use\b", re.IGNORECASE), Refusal.IN_USE),
+    (re.compile(r"\btemporar|\bunavailable\b|\bbusy\b|\btry again later\b", re.IGNORECASE), Refusal.UNAVAILABLE),
+)
 
 
 class Pop3Backend(BackendDialogue):
@@ -97,6 +105,8 @@ def _verdict(line: bytes) -> Granted | Refused:
         raise RemoteProtocolError("login is answered by neither +OK nor -ERR")
     rest = line[4:].lstrip()
     found = _CODE.match(rest)
-    code = found[1].decode().upper() if found else ""
     text = printable(rest[found.end() :] if found else rest)
-    return Refused(_REFUSALS.get(code, Refusal.AUTHENTICATION_FAILED), text)
+    if found:
+        return Refused(_REFUSALS.get(found[1].decode().upper(), Refusal.AUTHENTICATION_FAILED), text)
+    reason = next((reason for words, reason in _WORDS if words.search(text)), Refusal.AUTHENTICATION_FAILED)
+    return Refused(reason, text)

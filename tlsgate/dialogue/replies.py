@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass
 
 from tlsgate.dialogue.events import Ending, Refusal
+from tlsgate.dialogue.sasl import Failure
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,13 @@ REFUSALS: dict[Refusal, Words] = {
     Refusal.CONTACT_ADMIN: Words("CONTACTADMIN", "SYS/PERM", "454 4.7.0", "Contact your administrator"),
 }
 
+# IMAP says BAD where there is no code (RFC 9051 6.2.2).
+SASL_FAILURES: dict[Failure, Words] = {
+    Failure.MECHANISM: Words("CANNOT", "", "504 5.5.4", "Mechanism not supported"),
+    Failure.CANCELLED: Words("", "", "501 5.7.0", "Authentication cancelled"),
+    Failure.RESPONSE: Words("", "", "501 5.5.2", "Bad authentication response"),
+}
+
 ENDINGS: dict[Ending, Words] = {
     Ending.LOGOUT: Words("", "", "221 2.0.0", "Bye"),
     Ending.LINE_TOO_LONG: Words("", "", "421 4.7.0", "Line too long"),
@@ -38,6 +46,7 @@ ENDINGS: dict[Ending, Words] = {
     Ending.BAD_COMMANDS: Words("", "", "421 4.7.0", "Too many bad commands"),
     Ending.COMMANDS: Words("", "", "421 4.7.0", "Too many commands before login"),
     Ending.AUTH_ATTEMPTS: Words("", "", "421 4.7.0", "Too many authentication failures"),
+    Ending.UNAVAILABLE: Words("UNAVAILABLE", "SYS/TEMP", "421 4.3.2", "No login is possible now, try again later"),
     Ending.STARTTLS_INJECTION: Words("", "", "421 4.7.0", "Data behind STARTTLS"),
     Ending.FOREIGN_PROTOCOL: Words("", "", "421 4.7.0", "Not the protocol spoken here"),
     Ending.MESSAGE_TOO_LARGE: Words("", "", "421 4.3.4", "Message far too large"),

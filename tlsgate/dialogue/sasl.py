@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import binascii
+import enum
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from tlsgate.dialogue.credentials import Credentials, CredentialsError, credentials
+from tlsgate.dialogue.credentials import Credentials, CredentialsError, credentials, readable_user
+from tlsgate.dialogue.events import LocalProtocolError
 
 
 class SaslError(Exception):
@@ -49,7 +51,7 @@ class Plain:
         if len(fields) != 3:
             raise SaslError("malformed PLAIN response")
         authzid, user, secret = fields
-        self.user = user.decode(errors="replace")
+        self.user = readable_user(user)
         return _credentials(user, secret, authzid)
 
 
@@ -66,12 +68,71 @@ class Login:
     def respond(self, response: bytes) -> Challenge | Credentials:
         if self._user is None:
             self._user = response
-            self.user = response.decode(errors="replace")
+            self.user = readable_user(response)
             return Challenge(b"Password:")
         return _credentials(self._user, response)
 
 
 MECHANISMS: dict[str, Callable[[], Exchange]] = {"PLAIN": Plain, "LOGIN": Login}
+
+
+class Failure(enum.Enum):
+    """Why an exchange came to nothing; ``replies.SASL_FAILURES`` has each protocol's words for it."""
+
+    MECHANISM = enum.auto()
+    CANCELLED = enum.auto()
+    RESPONSE = enum.auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """An exchange is over without credentials. ``reason``: for the log. ``user``: the name, where it was shown."""
+
+    failure: Failure
+    reason: str
+    user: str | None
+
+
+Step = Challenge | Credentials | Failed
+
+
+class Authentication:
+    """The exchanges of one client, one after another. ``offered``: the names of the mechanisms that may be used.
+
+    ``mechanism``: what the last one was, for events.
+    """
+
+    def __init__(self, offered: tuple[str, ...]) -> None:
+        self._offered = MECHANISMS.keys() & offered
+        self._exchange: Exchange | None = None
+        self.mechanism = ""
+
+    def known(self, mechanism: str) -> str:
+        """The name for events: a client doesn't choose what is counted there."""
+        return mechanism if mechanism in self._offered else "other"
+
+    def begin(self, mechanism: str, initial: bytes | None) -> Step:
+        """Begin an exchange. ``mechanism``: in capitals; ``initial``: the initial response as it came."""
+        self.mechanism = self.known(mechanism)
+        if mechanism not in self._offered:
+            return Failed(Failure.MECHANISM, "mechanism not supported", shown_user(mechanism, initial))
+        exchange = self._exchange = MECHANISMS[mechanism]()
+        try:
+            return exchange.start(None if initial is None else decode_initial(initial))
+        except SaslError as error:
+            return Failed(Failure.RESPONSE, str(error), exchange.user)
+
+    def respond(self, line: bytes) -> Step:
+        """Go on with a line of the client's, its end included. Raises LocalProtocolError before ``begin``."""
+        exchange = self._exchange
+        if exchange is None:
+            raise LocalProtocolError("no exchange")
+        if not line.endswith(b"\r\n") or line == b"*\r\n":
+            return Failed(Failure.CANCELLED, "cancelled", exchange.user)
+        try:
+            return exchange.respond(decode(line[:-2]))
+        except SaslError as error:
+            return Failed(Failure.RESPONSE, str(error), exchange.user)
 
 
 def decode(line: bytes) -> bytes:
@@ -97,7 +158,7 @@ def encode(data: bytes) -> bytes:
 
 
 def shown_user(mechanism: str, initial: bytes | None) -> str | None:
-    """The user name in an initial response that came in clear, where one can be read."""
+    """The user name in an initial response that isn't used, where one can be read."""
     if not initial or mechanism not in MECHANISMS:
         return None
     exchange = MECHANISMS[mechanism]()

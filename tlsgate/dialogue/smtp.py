@@ -19,8 +19,10 @@ but a granted login, and no object outlives STARTTLS, so MAIL before AUTH can't 
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from tlsgate.dialogue import sasl
 from tlsgate.dialogue.buffer import LineTooLong, ReceiveBuffer
@@ -43,9 +45,10 @@ from tlsgate.dialogue.events import (
     ServerEvent,
     StartTls,
     Verdict,
+    ending_after,
 )
 from tlsgate.dialogue.foreign import TLS_HANDSHAKE_RECORD, is_foreign
-from tlsgate.dialogue.replies import ENDINGS, REFUSALS
+from tlsgate.dialogue.replies import ENDINGS, REFUSALS, SASL_FAILURES
 from tlsgate.dialogue.smtp_data import BodyFault, DataDecoder
 from tlsgate.dialogue.smtp_reply import SmtpReply, reply
 from tlsgate.dialogue.smtp_syntax import (
@@ -64,6 +67,7 @@ from tlsgate.dialogue.tally import Tally
 # A backend's extensions that the mail transaction carries; we stand in for PIPELINING and ENHANCEDSTATUSCODES.
 CARRIED = frozenset({"8BITMIME", "SMTPUTF8", "DSN"})
 _OWN = ("PIPELINING", "ENHANCEDSTATUSCODES")
+_GREETS = re.compile(rb"(?:EHLO|HELO) ", re.IGNORECASE)
 
 
 class State(enum.Enum):
@@ -130,7 +134,7 @@ MailEvent = Mail | Rcpt | Data | Body | EndOfData | Abandon
 class Submission:
     """One submission client. ``offer.capabilities``: the backend's EHLO keywords with their parameters.
 
-    ``size``: the largest message in octets that is taken.
+    ``size``: the largest message in octets that is taken. ``recipients``: the most that one may have.
     """
 
     def __init__(self, offer: Offer, channel: Channel, bounds: Bounds, *, size: int, recipients: int) -> None:
@@ -140,10 +144,13 @@ class Submission:
         self._tally = Tally(bounds)
         self._buffer = ReceiveBuffer()
         self._decoder = DataDecoder(size)
-        self._size = size
         self._most_recipients = recipients
-        self._keywords = self._ehlo_keywords()
-        self._extensions = frozenset({"AUTH", "SIZE", *(word.split(" ")[0].upper() for word in self._keywords)})
+        # What a transaction brings with it are no bad commands: every recipient may be wrong, and DATA too then. Who
+        # goes on behind that is guessing addresses.
+        self._most_refusals = max(bounds.bad_commands, recipients + 1)
+        self._refusals = 0
+        self._sender_refused = False
+        self._size, self._keywords, self._extensions = _offered(offer, self._clear, size)
         self._taken = self._extensions
         self._smtputf8 = False
         self.state = State.START
@@ -152,8 +159,7 @@ class Submission:
         self._logged_in = False
         self._asked: Mail | Rcpt | Data | EndOfData | None = None
         self._recipients = 0
-        self._exchange: sasl.Exchange | None = None
-        self._mechanism = ""
+        self._sasl = sasl.Authentication(offer.mechanisms)
         self._due = Ending.AUTH_ATTEMPTS
 
     # -- the caller's side --------------------------------------------------------------------------
@@ -193,7 +199,7 @@ class Submission:
                 self.state = State.READY
                 return reply("235 2.7.0", "Authentication successful").encode()
             case Refused(reason, text):
-                self.state = State.ENDING if self._tally.attempt() else State.GREETED
+                self._attempted(ending_after(reason))
                 return reply(REFUSALS[reason].smtp, text or REFUSALS[reason].text).encode()
 
     def answer(self, said: SmtpReply) -> bytes:
@@ -203,11 +209,12 @@ class Submission:
         match self._asked:
             case Mail():
                 self.state = State.MAIL if said.positive else State.READY
+                self._sender_refused = not said.positive
                 self._recipients = 0
             case Rcpt():
                 self.state = State.MAIL
                 self._recipients += said.positive
-                if said.code >= 500 and self._tally.bad():
+                if said.code >= 500 and self._refuses():
                     self.state, self._due = State.ENDING, Ending.BAD_COMMANDS
             case Data():
                 self.state = State.BODY if said.positive else self._after_refused_data()
@@ -237,7 +244,8 @@ class Submission:
         if line is None:
             return NEED_DATA
         if self.state is State.SASL:
-            return self._response(line)
+            self.state = State.GREETED
+            return self._step(self._sasl.respond(line))
         if is_foreign(line):
             return self._close(Ending.FOREIGN_PROTOCOL)
         if not self._logged_in and self._tally.command():
@@ -246,10 +254,12 @@ class Submission:
         if b"\r" in whole or b"\0" in whole:
             return self._bad("500 5.5.2", "Line must end with CR LF and hold no control characters")
         try:
-            # White space at the end means nothing (RFC 5321 4.1.1).
-            verb, _, argument = whole.decode().rstrip(" \t").partition(" ")
+            # A client's name may be in any old code page.
+            text = whole.decode(errors="replace" if _GREETS.match(whole) else "strict")
         except UnicodeDecodeError:
             return self._bad("500 5.5.2", "Line is not UTF-8")
+        # White space at the end means nothing (RFC 5321 4.1.1).
+        verb, _, argument = text.rstrip(" \t").partition(" ")
         handler = _COMMANDS.get(verb.upper())
         try:
             return handler(self, argument) if handler else self._bad("500 5.5.1", "Unknown command")
@@ -269,6 +279,7 @@ class Submission:
 
     def _begin(self, data: bytes) -> ServerEvent | MailEvent:
         abandoned = self.state is State.MAIL
+        self._sender_refused = False
         self.state = State.READY if self._logged_in else State.GREETED
         return Abandon(data) if abandoned else Reply(data)
 
@@ -276,6 +287,7 @@ class Submission:
         if argument:
             return self._bad("501 5.5.4", "RSET takes no argument")
         data = reply("250 2.0.0", "Ok").encode()
+        self._sender_refused = False
         if self.state is not State.MAIL:
             return Reply(data)
         self.state = State.READY
@@ -318,46 +330,29 @@ class Submission:
     def _auth(self, argument: str) -> ServerEvent:
         name, space, initial = argument.partition(" ")
         mechanism = name.upper()
-        known = mechanism in self._offer.mechanisms and mechanism in sasl.MECHANISMS
         if self._clear:
-            return self._cleartext(mechanism if known else "other", sasl.shown_user(mechanism, initial.encode()))
+            return self._cleartext(self._sasl.known(mechanism), sasl.shown_user(mechanism, initial.encode()))
         if self.state is not State.GREETED or not self._esmtp:
             return self._bad("503 5.5.1", "Authenticated already" if self._logged_in else "EHLO first")
         if not name:
             return self._bad("501 5.5.4", "Syntax: AUTH mechanism")
-        self._mechanism = mechanism if known else "other"
-        if not known:
-            return self._rejected("504 5.5.4", "Mechanism not supported", "mechanism not supported")
-        self._exchange = sasl.MECHANISMS[mechanism]()
-        try:
-            return self._step(self._exchange.start(sasl.decode_initial(initial.encode()) if space else None))
-        except sasl.SaslError as error:
-            return self._rejected("501 5.5.2", "Bad authentication response", str(error))
+        return self._step(self._sasl.begin(mechanism, initial.encode() if space else None))
 
-    def _response(self, line: bytes) -> ServerEvent:
-        self.state = State.GREETED
-        if self._exchange is None:
-            raise LocalProtocolError("no exchange")
-        if not line.endswith(b"\r\n") or line == b"*\r\n":
-            return self._rejected("501 5.7.0", "Authentication cancelled", "cancelled")
-        try:
-            return self._step(self._exchange.respond(sasl.decode(line[:-2])))
-        except sasl.SaslError as error:
-            return self._rejected("501 5.5.2", "Bad authentication response", str(error))
+    def _step(self, step: sasl.Step) -> ServerEvent:
+        match step:
+            case Credentials():
+                self.state = State.VERDICT
+                return Authenticate(self._sasl.mechanism, step)
+            case sasl.Challenge(data):
+                self.state = State.SASL
+                return Reply(b"334 " + sasl.encode(data) + b"\r\n")
+            case sasl.Failed(failure, reason, user):
+                self._attempted(Ending.AUTH_ATTEMPTS)
+                words = SASL_FAILURES[failure]
+                return AuthRejected(reply(words.smtp, words.text).encode(), self._sasl.mechanism, reason, user)
 
-    def _step(self, step: sasl.Challenge | Credentials) -> ServerEvent:
-        if isinstance(step, Credentials):
-            self._exchange = None
-            self.state = State.VERDICT
-            return Authenticate(self._mechanism, step)
-        self.state = State.SASL
-        return Reply(b"334 " + sasl.encode(step.data) + b"\r\n")
-
-    def _rejected(self, code: str, text: str, reason: str) -> AuthRejected:
-        self._exchange = None
-        if self._tally.attempt():
-            self.state = State.ENDING
-        return AuthRejected(reply(code, text).encode(), self._mechanism, reason)
+    def _attempted(self, ending: Ending) -> None:
+        self.state, self._due = (State.ENDING if self._tally.attempt() else State.GREETED), ending
 
     def _cleartext(self, mechanism: str, user: str | None) -> CleartextAuthRefused:
         if self._tally.bad():
@@ -372,14 +367,15 @@ class Submission:
             return self._unauthenticated()
         if self.state is not State.READY:
             return self._bad("503 5.5.1", "Sender was given already")
+        self._refusals, self._sender_refused = 0, True
         sender, parameters = reverse_path(argument)
         check_parameters(parameters, MAIL_PARAMETERS, self._extensions)
         given = dict(parameters)
         if int(given.get("SIZE") or 0) > self._size:
-            return self._bad("552 5.3.4", "Message is larger than this server takes")
+            return self._refuse("552 5.3.4", "Message is larger than this server takes")
         self._smtputf8 = "SMTPUTF8" in given
         if not (self._smtputf8 or argument.isascii()):
-            return self._bad("553 5.6.7", "Address needs SMTPUTF8")
+            return self._refuse("553 5.6.7", "Address needs SMTPUTF8")
         # SIZE and AUTH are taken here whatever the backend has: one that lacks them would refuse the command for them.
         passed = tuple(each for each in parameters if MAIL_PARAMETERS[each[0]] in self._taken)
         return self._ask(Mail(sender, passed))
@@ -388,11 +384,11 @@ class Submission:
         if not self._logged_in:
             return self._unauthenticated()
         if self.state is not State.MAIL:
-            return self._bad("503 5.5.1", "MAIL first")
+            return self._no_sender()
         recipient, parameters = forward_path(argument)
         check_parameters(parameters, RCPT_PARAMETERS, self._extensions)
         if not (self._smtputf8 or argument.isascii()):
-            return self._bad("553 5.6.7", "Address needs SMTPUTF8")
+            return self._refuse("553 5.6.7", "Address needs SMTPUTF8")
         if self._recipients >= self._most_recipients:
             # No bad command: the client may well go on with those that it has got in, and send the others a copy later.
             return Reply(reply("452 4.5.3", "Too many recipients").encode())
@@ -404,9 +400,9 @@ class Submission:
         if argument:
             return self._before_body(self._bad("501 5.5.4", "DATA takes no argument"))
         if self.state is not State.MAIL:
-            return self._before_body(self._bad("503 5.5.1", "MAIL first"))
+            return self._before_body(self._no_sender())
         if not self._recipients:
-            return self._before_body(self._bad("554 5.5.1", "No valid recipients"))
+            return self._before_body(self._refuse("554 5.5.1", "No valid recipients"))
         return self._ask(Data())
 
     def _bdat(self, argument: str) -> ServerEvent:
@@ -453,16 +449,33 @@ class Submission:
         data = reply(code, text).encode()
         return self._close(Ending.BAD_COMMANDS, data) if self._tally.bad() else Reply(data)
 
+    def _no_sender(self) -> ServerEvent:
+        """RCPT or DATA without a MAIL that stands. Behind a refused one a client that pipelines can't but say them."""
+        return (self._refuse if self._sender_refused else self._bad)("503 5.5.1", "MAIL first")
+
+    def _refuse(self, code: str, text: str) -> ServerEvent:
+        data = reply(code, text).encode()
+        return self._close(Ending.BAD_COMMANDS, data) if self._refuses() else Reply(data)
+
+    def _refuses(self) -> bool:
+        """Count one more refusal within this transaction; whether it is one too many."""
+        self._refusals += 1
+        return self._refusals > self._most_refusals
+
     def _close(self, reason: Ending, before: bytes = b"") -> Close:
         return Close(before + self.ending(reason), reason)
 
-    def _ehlo_keywords(self) -> tuple[str, ...]:
-        theirs = {word.split(" ")[0].upper(): word for word in self._offer.capabilities}
-        size = theirs.get("SIZE", "").partition(" ")[2]
-        self._size = min(self._size, int(size)) if size.isdigit() and int(size) else self._size
-        carried = sorted(CARRIED & theirs.keys())
-        channel = "STARTTLS" if self._clear else "AUTH " + " ".join(self._offer.mechanisms)
-        return (*_OWN, f"SIZE {self._size}", *carried, channel)
+
+@lru_cache(64)
+def _offered(offer: Offer, clear: bool, size: int) -> tuple[int, tuple[str, ...], frozenset[str]]:
+    """The largest message taken, EHLO's keywords, and the extensions that these are of."""
+    theirs = {word.split(" ")[0].upper(): word for word in offer.capabilities}
+    backends = theirs.get("SIZE", "").partition(" ")[2]
+    if backends.isdigit() and int(backends):
+        size = min(size, int(backends))
+    channel = "STARTTLS" if clear else "AUTH " + " ".join(offer.mechanisms)
+    keywords = (*_OWN, f"SIZE {size}", *sorted(CARRIED & theirs.keys()), channel)
+    return size, keywords, frozenset({"AUTH", "SIZE", *(word.split(" ")[0].upper() for word in keywords)})
 
 
 _Handler = Callable[[Submission, str], ServerEvent | MailEvent]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-_EHLO_NAME = re.compile(r"(?=.{1,255}$)(?:[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_.])?|\[[A-Za-z0-9:.]{2,64}\])")
+_EHLO_NAME = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]{1,255}")
+_UNSAFE = re.compile(r"[^\x20-\x7e]|[<>&\"\\]")
 # Sets are written by what they leave out: one that runs up to U+10FFFF takes 10 ms to compile.
 _ATEXT = r"[^\x00-\x20\x7f-\x9f\"(),.:;<>@\[\\\]]+"
 _DOT_STRING = rf"{_ATEXT}(?:\.{_ATEXT})*"
@@ -14,10 +15,15 @@ _LET_DIG = r"[^\x00-\x2f:-@\[-^`{-\x9f]"
 _LABEL = rf"{_LET_DIG}(?:[^\x00-,./:-@\[-^`{{-\x9f]*{_LET_DIG})?"
 _DOMAIN = rf"{_LABEL}(?:\.{_LABEL})*\.?"
 _LITERAL = r"\[[A-Za-z0-9:.-]{2,64}\]"
-_PATH = re.compile(
-    rf"<(?:(?P<route>@{_DOMAIN}(?:,@{_DOMAIN})*):)?(?P<mailbox>(?:{_DOT_STRING}|{_QUOTED})@(?:{_DOMAIN}|{_LITERAL}))>"
+_AT_DOMAIN = rf"@(?:{_DOMAIN}|{_LITERAL})"
+_LOCAL_PART = rf"(?:{_DOT_STRING}|{_QUOTED})"
+# A path without brackets is not RFC 5321's, but old clients send it and most servers take it; quotes would make it
+# unclear where it ends.
+_PATHS = (
+    re.compile(rf"<(?:@{_DOMAIN}(?:,@{_DOMAIN})*:)?(?P<mailbox>{_LOCAL_PART}{_AT_DOMAIN})>"),
+    re.compile(rf"<(?P<mailbox>{_LOCAL_PART})>"),
+    re.compile(rf"(?P<mailbox>{_DOT_STRING}{_AT_DOMAIN})(?= |$)"),
 )
-_POSTMASTER = re.compile(r"<(postmaster)>", re.IGNORECASE)
 _PARAMETER = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([^\x00-\x20=\x7f-\x9f]+))?")
 LONGEST_PATH = 256  # RFC 5321 4.5.3.1.3
 
@@ -44,9 +50,10 @@ class SmtpSyntaxError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Path:
-    """A reverse-path or forward-path: ``mailbox`` is "local@domain" as written, "" for the null path.
+    """A reverse-path or forward-path: ``mailbox`` as written, "" for the null path.
 
-    A source route is dropped, as RFC 5321 C asks. Free of control characters and angle brackets outside quotes.
+    "local@domain", or "local" alone: a backend may add its own domain (RFC 6409 6.1), or refuse it. A source route is
+    dropped, as RFC 5321 C asks. Free of control characters and angle brackets outside quotes.
     """
 
     mailbox: str
@@ -59,10 +66,14 @@ Parameters = tuple[tuple[str, str | None], ...]
 
 
 def ehlo_name(argument: str) -> str:
-    """The client's name in EHLO or HELO. Raises SmtpSyntaxError."""
+    """The client's name in EHLO or HELO, fit for logs, headers and pages. Raises SmtpSyntaxError.
+
+    It proves nothing (RFC 5321 4.1.4), and desktops call themselves anything: whatever can be printed is taken. What is
+    kept is printable ASCII without <, >, &, " and backslash, "?" in the place of all else.
+    """
     if _EHLO_NAME.fullmatch(argument) is None:
-        raise SmtpSyntaxError("501 5.5.4", "Name must be a domain or an address literal")
-    return argument
+        raise SmtpSyntaxError("501 5.5.4", "Name must be 1 to 255 printable characters")
+    return _UNSAFE.sub("?", argument)
 
 
 def reverse_path(argument: str) -> tuple[Path, Parameters]:
@@ -81,13 +92,15 @@ def _path(argument: str, keyword: str, code: str, *, null: bool) -> tuple[Path, 
     text = argument[len(keyword) :].lstrip(" ")
     if null and text.startswith("<>"):
         path, rest = Path(""), text[2:]
-    elif not null and (postmaster := _POSTMASTER.match(text)):
-        path, rest = Path(postmaster[1]), text[postmaster.end() :]
-    elif (found := _PATH.match(text)) and len(found["mailbox"].encode()) <= LONGEST_PATH - 2:
+    elif (found := _path_match(text)) and len(found["mailbox"].encode()) <= LONGEST_PATH - 2:
         path, rest = Path(found["mailbox"]), text[found.end() :]
     else:
         raise SmtpSyntaxError(code, "Bad address syntax")
     return path, _parameters(rest)
+
+
+def _path_match(text: str) -> re.Match[str] | None:
+    return next((found for path in _PATHS if (found := path.match(text))), None)
 
 
 def _parameters(rest: str) -> Parameters:

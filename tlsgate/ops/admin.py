@@ -25,10 +25,12 @@ _LONGEST_REQUEST = 16384
 
 def application(registry: CollectorRegistry, health: Health) -> Starlette:
     """What is served at the admin address."""
+    # A thread of its own: name look-ups that hang take all of trio's default ones.
+    encoding = trio.CapacityLimiter(1)
 
     async def metrics(request: Request) -> Response:
         encode, content_type = choose_encoder(request.headers.get("accept", ""))
-        return Response(await trio.to_thread.run_sync(encode, registry), media_type=content_type)
+        return Response(await trio.to_thread.run_sync(encode, registry, limiter=encoding), media_type=content_type)
 
     async def healthz(_request: Request) -> Response:
         return PlainTextResponse("ok\n")

@@ -6,13 +6,14 @@ A session counts about twenty things. A number of our own takes a twentieth of w
 from __future__ import annotations
 
 import enum
-from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
+
+from tlsgate.ops.distribution import Distribution
 
 _LATENCY = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _DURATION = (1.0, 5.0, 30.0, 60.0, 300.0, 900.0, 1800.0, 3600.0, 14400.0, 86400.0)
@@ -25,35 +26,6 @@ class Phase(enum.StrEnum):
     LOGIN = "login"
     RELAY = "relay"
     MAIL = "mail"
-
-
-class Distribution:
-    """Seconds, by buckets with these upper bounds."""
-
-    __slots__ = ("bounds", "counts", "total")
-
-    def __init__(self, bounds: tuple[float, ...]) -> None:
-        self.bounds = bounds
-        self.counts = [0] * (len(bounds) + 1)
-        self.total = 0.0
-
-    def observe(self, seconds: float) -> None:
-        """Count one more."""
-        self.counts[bisect_left(self.bounds, seconds)] += 1
-        self.total += seconds
-
-    def add(self, other: Distribution) -> None:
-        """Count what ``other`` has counted, by the same bounds."""
-        self.counts = [mine + theirs for mine, theirs in zip(self.counts, other.counts, strict=True)]
-        self.total += other.total
-
-    def buckets(self) -> list[tuple[str, float]]:
-        """Prometheus' cumulative buckets."""
-        told, sofar = [], 0
-        for bound, count in zip((*self.bounds, float("inf")), self.counts, strict=True):
-            sofar += count
-            told.append(("+Inf" if bound == float("inf") else str(bound), float(sofar)))
-        return told
 
 
 class ListenerMetrics:

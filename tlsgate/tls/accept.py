@@ -11,12 +11,14 @@ from OpenSSL import SSL
 from tlsgate.config import Protocol
 from tlsgate.tls.contexts import ForeignProtocol, ServerContexts
 from tlsgate.tls.hello import Hello, octets_wanted, server_name
-from tlsgate.tls.stream import StreamLost, TlsStream, tls_reason
+from tlsgate.tls.stream import Expired, StreamLost, TlsStream, tls_reason
 
 _LONGEST_HELLO = 16384
 # A look reads all that came before, so a hello in thousands of tiny records must not get one for each.
 _MOST_LOOKS = 32
 _LONGEST_NAME = 255
+_ESTABLISHED = 1
+_PAUSE = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +32,7 @@ class TlsFacts:
 
 
 async def accept_tls(connected: socket.socket, contexts: ServerContexts, protocol: Protocol) -> TlsStream:
-    """Do the server's side of the handshake on a connected socket. Raises StreamLost with a short reason."""
+    """Do the server's side of the handshake on a connected socket. Raises StreamLost with a short reason, Expired."""
     name = await _peek_server_name(connected) if contexts.by_name else None
     try:
         stream = TlsStream(connected, contexts.choose(protocol, name))
@@ -65,18 +67,30 @@ async def _peek_server_name(connected: socket.socket) -> str | None:
         for _ in range(_MOST_LOOKS):
             data = await _peek(connected)
             name = server_name(data)
-            # No more than last time: the client has ended its stream, and OpenSSL will find the same.
-            if name is not Hello.INCOMPLETE or len(data) in (0, seen, _LONGEST_HELLO):
+            if name is not Hello.INCOMPLETE or len(data) in (0, _LONGEST_HELLO):
                 return name if isinstance(name, str) else None
+            if len(data) == seen:
+                if _ended(connected):  # OpenSSL will find the same
+                    return None
+                await trio.sleep(_PAUSE)  # woken early: the kernel does so where its buffer is small
             seen = len(data)
             connected.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, min(octets_wanted(data), _LONGEST_HELLO))
             await trio.lowlevel.wait_readable(connected)
         return None
+    except trio.ClosedResourceError:
+        raise Expired from None
     except OSError as error:
         raise StreamLost(error.strerror or "connection lost") from None
     finally:
         if seen >= 0 and connected.fileno() >= 0:
             connected.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
+
+
+def _ended(connected: socket.socket) -> bool:
+    """Whether the client has ended its stream (tcp(7), TCP_INFO)."""
+    if connected.family == socket.AF_UNIX:
+        return True  # nothing tells; and nothing wakes us early
+    return connected.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] != _ESTABLISHED
 
 
 async def _peek(connected: socket.socket) -> bytes:

@@ -16,7 +16,7 @@ PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519Pri
 
 
 class CertificateFault(Exception):
-    """A certificate or key that can't be served with. The text: the file, what is wrong, what would be right."""
+    """Certificates or keys that can't be used. The text, a line each: the file, what is wrong, what would be right."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,11 @@ class Certificate:
         return min(each.not_valid_after_utc for each in self.chain)
 
     @property
+    def begins(self) -> datetime:
+        """The first moment at which every certificate of the chain is valid (UTC)."""
+        return max(each.not_valid_before_utc for each in self.chain)
+
+    @property
     def names(self) -> tuple[str, ...]:
         """The DNS names and addresses that the leaf is for."""
         try:
@@ -40,6 +45,12 @@ class Certificate:
         except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError):  # none, or none that can be read
             return ()
         return (*names.get_values_for_type(x509.DNSName), *map(str, names.get_values_for_type(x509.IPAddress)))
+
+    def is_for(self, host: str) -> bool:
+        """Whether clients of ``host`` accept it by its names (RFC 6125 6.4: "*" stands for one whole first label)."""
+        name = host.lower().rstrip(".")
+        wildcard = "*." + name.partition(".")[2]
+        return any(each.lower() in (name, wildcard) for each in self.names)
 
 
 def load_certificate(path: Path, key_path: Path) -> Certificate:

@@ -7,6 +7,7 @@ cost a copy and half the speed.
 
 from __future__ import annotations
 
+import math
 import socket
 from abc import ABC, abstractmethod
 
@@ -14,9 +15,10 @@ import trio
 from OpenSSL import SSL
 
 from tlsgate.tls import octets
+from tlsgate.tls.deadline import deadlines
 from tlsgate.tls.octets import WOULD_BLOCK
 
-__all__ = ["RECORD", "WOULD_BLOCK", "PlainStream", "Stream", "StreamLost", "TlsStream", "tls_reason"]
+__all__ = ["RECORD", "WOULD_BLOCK", "Expired", "PlainStream", "Stream", "StreamLost", "TlsStream", "tls_reason"]
 
 RECORD = 16384  # RFC 8446 5.1: the most octets in one TLS record
 _SHORT_RECORD = RECORD // 2
@@ -30,6 +32,13 @@ class StreamLost(Exception):
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
+
+
+class Expired(StreamLost):
+    """The time that a wait on the socket had is over. The socket is still open."""
+
+    def __init__(self) -> None:
+        super().__init__("no answer in time")
 
 
 class Stream(ABC):
@@ -67,8 +76,30 @@ class Stream(ABC):
     def end_writing(self) -> None:
         """Tell the peer that no more will come; reading goes on. Raises nothing: a lost peer needs no telling."""
 
+    def expires(self, when: float) -> None:
+        """From ``when`` on (trio's clock; infinity: never) waits on the socket raise Expired."""
+        if when == math.inf:
+            deadlines().clear(self.fd)
+        else:
+            deadlines().set(self.fd, when)
+
+    async def wait_readable(self) -> None:
+        """Raises Expired."""
+        try:
+            await trio.lowlevel.wait_readable(self.fd)
+        except trio.ClosedResourceError:
+            raise Expired from None
+
+    async def wait_writable(self) -> None:
+        """Raises Expired."""
+        try:
+            await trio.lowlevel.wait_writable(self.fd)
+        except trio.ClosedResourceError:
+            raise Expired from None
+
     def close(self) -> None:
         """Close the socket at once; nothing else may be called after it."""
+        deadlines().clear(self.fd)
         self.socket.close()
 
     async def receive(self) -> bytes:
@@ -79,9 +110,9 @@ class Stream(ABC):
             # In a dialogue nothing is here yet when we ask: no read is wasted. A peer that always has data ready must
             # not keep the other sessions from their turn.
             self._streak = 0
-            await trio.lowlevel.wait_readable(self.fd)
+            await self.wait_readable()
         while (count := self.read_into(_scratch)) == WOULD_BLOCK:
-            await trio.lowlevel.wait_readable(self.fd)
+            await self.wait_readable()
         self._streak = self._streak + 1 if count >= _SHORT_RECORD else 0
         return bytes(_scratch[:count])
 
@@ -91,7 +122,7 @@ class Stream(ABC):
         while rest:
             count = self.write(rest)
             if count == 0:
-                await trio.lowlevel.wait_writable(self.fd)
+                await self.wait_writable()
             rest = rest[count:]
 
 
@@ -145,9 +176,9 @@ class TlsStream(Stream):
                 raise StreamLost(tls_reason(error)) from None
             match wanted:
                 case octets.WANT_READ:
-                    await trio.lowlevel.wait_readable(self.fd)
+                    await self.wait_readable()
                 case octets.WANT_WRITE:
-                    await trio.lowlevel.wait_writable(self.fd)
+                    await self.wait_writable()
                 case _:
                     return
 

@@ -5,20 +5,26 @@ from __future__ import annotations
 import os
 import pwd
 import resource
+import sys
+
+# A session has a socket to its client and one to a backend; the others are for what isn't a session.
+_DESCRIPTORS_A_SESSION, _DESCRIPTORS_BESIDE = 2, 100
 
 
 class CannotStart(Exception):
     """A good config that can't be served here: a port is taken, a user is missing. The text says which and why."""
 
 
+def user_id(user: str) -> int:
+    """The id of a user of this host; -1 for "". Raises CannotStart."""
+    return _entry(user).pw_uid if user else -1
+
+
 def drop_privileges(user: str) -> None:
     """Become ``user`` for good, with its groups and no others; "" stays who we are. Raises CannotStart."""
     if not user:
         return
-    try:
-        entry = pwd.getpwnam(user)
-    except KeyError:
-        raise CannotStart(f"server.user: there is no user {user!r} on this host") from None
+    entry = _entry(user)
     if os.geteuid() == entry.pw_uid:
         return
     try:
@@ -33,4 +39,16 @@ def raise_descriptor_limit() -> int:
     """Take as many descriptors as the hard limit allows; gives how many that are."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return hard
+    return sys.maxsize if hard == resource.RLIM_INFINITY else hard
+
+
+def sessions_within(descriptors: int) -> int:
+    """How many sessions so many descriptors are enough for, at least one."""
+    return max(1, (descriptors - _DESCRIPTORS_BESIDE) // _DESCRIPTORS_A_SESSION)
+
+
+def _entry(user: str) -> pwd.struct_passwd:
+    try:
+        return pwd.getpwnam(user)
+    except KeyError:
+        raise CannotStart(f"server.user: there is no user {user!r} on this host") from None
