@@ -126,3 +126,20 @@ async def test_deadlines_of_many_at_once(autojump_clock: MockClock) -> None:
     assert ended == list(range(49, -1, -1))
     for theirs in peers:
         theirs.close()
+
+
+async def test_a_stream_that_took_a_socket_over_clears_the_deadline_of_the_one_before(
+    pair: Pair, autojump_clock: MockClock
+) -> None:
+    """As TLS does on a connection begun in clear."""
+    stream, _ = pair
+    stream.expires(trio.current_time() + 1)
+    PlainStream(stream.socket).close()
+    second, others = socket.socketpair()
+    assert stream.fd in (second.fileno(), others.fileno())
+    with second, others:
+        mine = second if second.fileno() == stream.fd else others
+        mine.setblocking(False)
+        with trio.move_on_after(100) as scope:
+            await PlainStream(mine).receive()
+        assert scope.cancelled_caught

@@ -15,7 +15,7 @@ import trio
 from OpenSSL import SSL
 
 from tlsgate.tls import octets
-from tlsgate.tls.deadline import deadlines
+from tlsgate.tls.deadline import Deadlines, deadlines
 from tlsgate.tls.octets import WOULD_BLOCK
 
 __all__ = ["RECORD", "WOULD_BLOCK", "Expired", "PlainStream", "Stream", "StreamLost", "TlsStream", "tls_reason"]
@@ -49,13 +49,14 @@ class Stream(ABC):
     writable.
     """
 
-    __slots__ = ("_streak", "at_end", "end_due", "end_told", "fd", "socket")
+    __slots__ = ("_deadlines", "_streak", "at_end", "end_due", "end_told", "fd", "socket")
 
     def __init__(self, connected: socket.socket) -> None:
         self.socket = connected
         self.fd = connected.fileno()
         self.at_end = False
         self.end_due = self.end_told = False
+        self._deadlines: Deadlines | None = None
         self._streak = 0  # large reads since we last waited: more is likely to be here
 
     @abstractmethod
@@ -78,10 +79,12 @@ class Stream(ABC):
 
     def expires(self, when: float) -> None:
         """From ``when`` on (trio's clock; infinity: never) waits on the socket raise Expired."""
+        if self._deadlines is None:
+            self._deadlines = deadlines()
         if when == math.inf:
-            deadlines().clear(self.fd)
+            self._deadlines.clear(self.fd)
         else:
-            deadlines().set(self.fd, when)
+            self._deadlines.set(self.fd, when)
 
     async def wait_readable(self) -> None:
         """Raises Expired."""
@@ -99,7 +102,8 @@ class Stream(ABC):
 
     def close(self) -> None:
         """Close the socket at once; nothing else may be called after it."""
-        deadlines().clear(self.fd)
+        # Also one that a stream before this one has set on the same socket.
+        (self._deadlines or deadlines()).clear(self.fd)
         self.socket.close()
 
     async def receive(self) -> bytes:
@@ -110,7 +114,10 @@ class Stream(ABC):
             # In a dialogue nothing is here yet when we ask: no read is wasted. A peer that always has data ready must
             # not keep the other sessions from their turn.
             self._streak = 0
-            await self.wait_readable()
+            try:
+                await trio.lowlevel.wait_readable(self.fd)
+            except trio.ClosedResourceError:
+                raise Expired from None
         while (count := self.read_into(_scratch)) == WOULD_BLOCK:
             await self.wait_readable()
         self._streak = self._streak + 1 if count >= _SHORT_RECORD else 0
