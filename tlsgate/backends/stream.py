@@ -159,9 +159,8 @@ async def _stands(stream: PlainStream) -> bool:
 
 
 def _begin(family: int, target: tuple[str, int] | str) -> PlainStream:
-    begun = socket.socket(family, socket.SOCK_STREAM)
+    begun = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
-        begun.setblocking(False)
         if family != socket.AF_UNIX:
             begun.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         code = begun.connect_ex(target)

@@ -26,7 +26,7 @@ _MOST_WAITING = 20_000
 _MOST_AT_ONCE = 500
 # Lines are gathered for this long and written in one go: a thread woken for each would cost more than the line.
 _GATHER = 0.02
-_RANKS = {level: rank for rank, level in enumerate(LogLevel)}
+_RANKS = {level.value: rank for rank, level in enumerate(LogLevel)}
 
 
 class EventLog:
@@ -35,7 +35,7 @@ class EventLog:
     def __init__(self, output: BinaryIO, log_format: LogFormat, level: LogLevel) -> None:
         self._output = output
         self._encode = _json if log_format is LogFormat.JSON else _console
-        self._least = _RANKS[level]
+        self._least = _RANKS[level.value]
         self._waiting: SimpleQueue[_Event | None] = SimpleQueue()
         self.dropped = 0
         self._writer = threading.Thread(target=self._write_all, name="log", daemon=True)
@@ -43,7 +43,7 @@ class EventLog:
 
     def emit(self, event: str, level: str = "info", **fields: Field) -> None:
         """Log an event; never waits. ``level``: a LogLevel's value."""
-        if _RANKS[LogLevel(level)] < self._least:
+        if _RANKS[level] < self._least:
             return
         if self._waiting.qsize() >= _MOST_WAITING:
             self.dropped += 1

@@ -18,11 +18,13 @@ Octets = Callable[[SSL.Connection, memoryview], int]
 
 
 def public_read(connection: SSL.Connection, buffer: memoryview) -> int:
-    """Read at most one record into ``buffer``: a count of octets, or WOULD_BLOCK. Raises SSL.Error."""
+    """Read at most one record: a count of octets, 0 at the peer's close_notify, or WOULD_BLOCK. Raises SSL.Error."""
     try:
         return connection.recv_into(buffer)
     except (SSL.WantReadError, SSL.WantWriteError):
         return WOULD_BLOCK
+    except SSL.ZeroReturnError:
+        return 0
 
 
 def public_write(connection: SSL.Connection, data: memoryview) -> int:
@@ -49,7 +51,7 @@ def _bound() -> tuple[Octets, Octets, Callable[[SSL.Connection], int]]:
     from OpenSSL._util import ffi, lib
 
     pointer, ssl_read, ssl_write, ssl_error = ffi.from_buffer, lib.SSL_read, lib.SSL_write, lib.SSL_get_error
-    not_now = (lib.SSL_ERROR_WANT_READ, lib.SSL_ERROR_WANT_WRITE)
+    not_now, at_end = (lib.SSL_ERROR_WANT_READ, lib.SSL_ERROR_WANT_WRITE), lib.SSL_ERROR_ZERO_RETURN
     _ = SSL.Connection._raise_ssl_error
 
     def read(connection: SSL.Connection, buffer: memoryview) -> int:
@@ -57,10 +59,12 @@ def _bound() -> tuple[Octets, Octets, Callable[[SSL.Connection], int]]:
         result: int = ssl_read(ssl, pointer(buffer), len(buffer))
         if result > 0:
             return result
-        if ssl_error(ssl, result) in not_now:
+        error = ssl_error(ssl, result)
+        if error in not_now:
             return WOULD_BLOCK
-        connection._raise_ssl_error(ssl, result)
-        return result
+        if error != at_end:
+            connection._raise_ssl_error(ssl, result)
+        return 0
 
     def write(connection: SSL.Connection, data: memoryview) -> int:
         ssl = connection._ssl

@@ -199,9 +199,8 @@ class TlsStream(Stream):
                     return total or WOULD_BLOCK
                 total += count
                 if count < _SHORT_RECORD:
+                    self.at_end = count == 0
                     break
-        except SSL.ZeroReturnError:
-            self.at_end = True
         except SSL.Error as error:
             if not total:
                 raise StreamLost(tls_reason(error)) from None
