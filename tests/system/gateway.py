@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -127,10 +128,12 @@ def gateway(
     *,
     limits: str = "",
     server: str = 'drain = "2s"',
+    measured: bool = True,
 ) -> Iterator[Gateway]:
     """Run ``tlsgate run`` until the block ends, then SIGTERM it; it must stop with status 0 and no traceback.
 
-    ``limits``, ``server``: more lines of ``[limits]`` and of ``[server]``.
+    ``limits``, ``server``: more lines of ``[limits]`` and of ``[server]``. ``measured``: False for a process that may
+    not write where coverage wants it to.
     """
     directory.mkdir()
     ports = {listener.name: free_port() for listener in listeners}
@@ -143,6 +146,7 @@ def gateway(
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
+            env={name: value for name, value in os.environ.items() if measured or not name.startswith("COVERAGE_")},
         )
     try:
         wait_until(
