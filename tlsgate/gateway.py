@@ -52,6 +52,7 @@ class Gateway:
         self._capacity = Capacity(prepared.settings.limits.connections)
         self._sockets: dict[str, socket.socket] = {}
         self._listeners: dict[str, Listener] = {}
+        self._attended: dict[Listener, trio.CancelScope] = {}
         self._pools: Mapping[str, Pool] = {}
         self._watches = trio.CancelScope()
         self._empty = trio.Event()
@@ -106,19 +107,35 @@ class Gateway:
         backends = [backend for pool in self._pools.values() for backend in pool.backends]
         self._metrics.backends.served = frozenset((backend.pool, backend.address) for backend in backends)
         for key in self._listeners.keys() - plan.listeners.keys():
-            self._listeners.pop(key).stop()
+            gone = self._listeners.pop(key)
+            gone.stop()
+            self._nursery.start_soon(self._end_sessions, gone, settings.server.drain)
         for key, (service, trace) in plan.listeners.items():
             if (listener := self._listeners.get(key)) is not None:
                 listener.service, listener.trace = service, trace
                 continue
             listener = Listener(self._sockets.pop(key), service, self._capacity, trace, self._session_ended)
             self._listeners[key] = listener
-            self._nursery.start_soon(listener.run, self._nursery)
+            self._nursery.start_soon(self._attend, listener)
         self._watches.cancel()
         self._watches = trio.CancelScope()
         self._nursery.start_soon(_watch, plan.spoken_to, self._watches)
         for remark in plan.remarks:
             self._log.emit(remark.event, "warning", about=remark.about, reason=remark.text)
+
+    async def _attend(self, listener: Listener) -> None:
+        """A listener and its sessions, until both have ended."""
+        async with trio.open_nursery() as sessions:
+            self._attended[listener] = sessions.cancel_scope
+            await listener.run(sessions)
+        del self._attended[listener]
+
+    async def _end_sessions(self, listener: Listener, drain: float) -> None:
+        """End what still lives of a listener that is no more, ``drain`` seconds from now."""
+        await trio.sleep(drain)
+        if (attended := self._attended.get(listener)) is not None:
+            attended.cancel()
+        self._pump.end_all("shutdown", listener)
 
     def _room(self, settings: Config) -> int:
         """How many connections there may be: no more than there are descriptors for."""

@@ -170,7 +170,7 @@ class Listener:
             self.trace.refused(verdict)
             self._refuse(connected, Ending.OVER_CAPACITY)
             return
-        session = Session(self.service, connected, self.trace.accepted(*_client(peer)), self._on_end)
+        session = Session(self.service, connected, self.trace.accepted(*_client(peer)), self._on_end, self)
         sessions.start_soon(session.run)
 
     def _refuse(self, connected: socket.socket, reason: Ending) -> None:

@@ -117,10 +117,18 @@ class _Over(Exception):
 
 
 class Session:
-    """One client. ``run`` returns when its socket is closed or the relay pump has taken it over."""
+    """One client. ``run`` returns when its socket is closed or the relay pump has taken it over, for ``owner``."""
 
-    def __init__(self, service: Service, connected: socket.socket, trace: Trace, on_end: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        service: Service,
+        connected: socket.socket,
+        trace: Trace,
+        on_end: Callable[[], None],
+        owner: object = None,
+    ) -> None:
         self._service = service
+        self._owner = owner
         self._trace = trace
         self._on_end = on_end
         self._began = trio.current_time()
@@ -281,6 +289,7 @@ class Session:
             to_client=to_client,
             idle_timeout=self._service.limits.idle_timeout,
             on_end=lambda relayed: _relay_ended(relayed, backend, trace, on_end),
+            owner=self._owner,
         )
         self._login = None
 

@@ -64,11 +64,12 @@ class _Leg:
 
 
 class _Session:
-    __slots__ = ("client", "idle_timeout", "on_end", "seen")
+    __slots__ = ("client", "idle_timeout", "on_end", "owner", "seen")
 
     client: _Leg
 
-    def __init__(self, idle_timeout: float, on_end: Callable[[Relayed], None], now: float) -> None:
+    def __init__(self, owner: object, idle_timeout: float, on_end: Callable[[Relayed], None], now: float) -> None:
+        self.owner = owner
         self.idle_timeout = idle_timeout
         self.on_end: Callable[[Relayed], None] | None = on_end
         self.seen = now
@@ -105,13 +106,15 @@ class Pump:
         to_client: bytes,
         idle_timeout: float,
         on_end: Callable[[Relayed], None],
+        owner: object = None,
     ) -> None:
         """Take over a session and own its two streams.
 
         ``to_backend`` and ``to_client``: octets that were read already and go first. ``idle_timeout``: seconds
         without an octet either way. ``on_end`` is called once, after both sockets are closed, and must not raise.
+        ``owner``: whose sessions ``end_all`` may end apart.
         """
-        session = _Session(idle_timeout, on_end, trio.current_time())
+        session = _Session(owner, idle_timeout, on_end, trio.current_time())
         first, second = _Leg(session, client), _Leg(session, backend)
         first.other, second.other = second, first
         session.client = first
@@ -136,10 +139,11 @@ class Pump:
         except Exception as error:  # noqa: BLE001 - as in _serve
             self._fail(session, error)
 
-    def end_all(self, reason: str) -> None:
-        """Close every session."""
+    def end_all(self, reason: str, owner: object = None) -> None:
+        """Close every session, or those of one owner."""
         for session in {leg.session for leg in self._legs.values()}:
-            self._end(session, reason)
+            if owner is None or session.owner is owner:
+                self._end(session, reason)
 
     async def run(self) -> None:
         """Relay until cancelled, then close every session."""
