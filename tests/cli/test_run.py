@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from base64 import b64encode
 from dataclasses import replace
 from pathlib import Path
 
@@ -199,6 +200,41 @@ def test_sighup_takes_a_new_certificate_and_keeps_sessions(
         assert not served_certificate(gate, certificate)
         assert client.noop()[0] == "OK"
         assert gate.metric("tlsgate_config_reload_total", result="ok") == 1
+
+
+def test_sessions_of_a_listener_that_a_reload_removes_have_the_drain_time(
+    directory: Path, certificate: Certificate, pools: list[Pool]
+) -> None:
+    """Relayed ones, and ones that are sending mail; those of the other listeners go on."""
+    with (
+        gateway(directory, certificate, LISTENERS, pools, server='drain = "1s"') as gate,
+        Wire(gate.ports["imaps"]) as stays,
+        Wire(gate.ports["imap"]) as relayed,
+        Wire(gate.ports["submissions"]) as mailing,
+    ):
+        log_in(stays, gate)
+        relayed.line()
+        relayed.send(b"s STARTTLS\r\n")
+        assert relayed.line().startswith(b"s OK")
+        log_in(relayed, gate)
+        mailing.start_tls(gate.ca)
+        mailing.send(b"EHLO client.example\r\nAUTH PLAIN " + b64encode(f"\0{USER}\0{PASSWORD}".encode()) + b"\r\n")
+        assert mailing.until(b"235 ")
+        text = gate.config.read_text()
+        for name in ("imap", "submissions"):
+            text = text.replace(f"127.0.0.1:{gate.ports[name]}", f"127.0.0.1:{free_port()}")
+        gate.config.write_text(text)
+        gate.signal(signal.SIGHUP)
+        gate.event("config_reloaded", bool)
+        relayed.send(b"n NOOP\r\n")
+        assert relayed.until(b"n ")[-1].startswith(b"n OK")
+        assert relayed.ended()
+        assert mailing.line().startswith(b"421 4.3.2")
+        assert mailing.ended()
+        stays.send(b"n NOOP\r\n")
+        assert stays.until(b"n ")[-1].startswith(b"n OK")
+        wait_until(lambda: len(gate.events("session")) == 2, "both sessions have their line")
+        assert {event["reason"] for event in gate.events("session")} == {"shutdown"}
 
 
 def test_sighup_adds_and_removes_listeners(directory: Path, certificate: Certificate, pools: list[Pool]) -> None:
