@@ -197,10 +197,13 @@ class Gateway:
         for listener in self._listeners.values():
             listener.stop()
         self._log.emit("draining", sessions=self._capacity.used)
-        with trio.move_on_after(self._now.settings.server.drain) as scope:
-            if self._capacity.used:
-                self._nursery.start_soon(_cancel_at_signal, signals, scope)
+        if self._capacity.used:
+            # A nursery of its own: who waits for signals must have ended before their receiver has.
+            async with trio.open_nursery() as waiting:
+                waiting.cancel_scope.deadline = trio.current_time() + self._now.settings.server.drain
+                waiting.start_soon(_cancel_at_signal, signals, waiting.cancel_scope)
                 await self._empty.wait()
+                waiting.cancel_scope.cancel()
 
     def _session_ended(self) -> None:
         self._capacity.leave()
