@@ -25,6 +25,7 @@ from tlsgate.prepared import Prepared, needs_restart, refuse_unbuilt
 from tlsgate.relay import Pump
 from tlsgate.sockets import admin_place, bind_all, listener_places, shown, socket_key
 from tlsgate.tls.certificate import CertificateFault
+from tlsgate.tls.waits import waits
 from tlsgate.workers.process import CannotStart, sessions_within, user_id
 
 _FIRST_PROBE = 1.0
@@ -71,6 +72,7 @@ class Gateway:
             self._nursery = nursery
             with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
                 nursery.start_soon(self._pump.run)
+                waits()  # takes a descriptor: while there is one
                 plan = self._planned(self._now)
                 # The backends have a moment to say what they can do, before clients ask.
                 with trio.move_on_after(_FIRST_PROBE):

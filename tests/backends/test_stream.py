@@ -17,6 +17,7 @@ from tlsgate.backends.faults import BackendFault
 from tlsgate.backends.stream import BackendTlsStream, client_context, connect, connected
 from tlsgate.config import Backend, BackendTls, HostPort
 from tlsgate.tls.stream import RECORD, WOULD_BLOCK, StreamLost
+from tlsgate.tls.waits import waits
 
 
 def connected_pair() -> tuple[socket.socket, socket.socket]:
@@ -142,6 +143,7 @@ async def test_cancelling_between_addresses_leaves_nothing_open() -> None:
             filler.setblocking(False)
             filler.connect_ex(full.getsockname())
         trio.socket.set_custom_hostname_resolver(Names(full.getsockname(), full.getsockname()))
+        waits()  # which has a descriptor of its own
         before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - a Path's listing is no shorter
         with trio.move_on_after(0.1) as scope:
             await connect(HostPort("legacy.example.net", 143))

@@ -20,6 +20,7 @@ from tlsgate.config import Protocol
 from tlsgate.tls.accept import accept_tls, tls_facts
 from tlsgate.tls.contexts import ServerContexts
 from tlsgate.tls.stream import StreamLost, TlsStream
+from tlsgate.tls.waits import waits
 
 TLS12 = (SSL.TLS1_2_VERSION, SSL.TLS1_2_VERSION)
 TLS13 = (SSL.TLS1_3_VERSION, SSL.TLS1_3_VERSION)
@@ -376,6 +377,7 @@ async def test_a_handshake_that_stalls_after_any_octet_waits_and_leaves_nothing_
 
 async def _cut_everywhere(contexts: ServerContexts, cut: Callable[[socket.socket], None], *, stalls: bool) -> None:
     """Play a TLS 1.2 client's octets up to each of a spread of places, in both of its flights, then ``cut``."""
+    waits()  # which has one of its own
     before = _descriptors()
     for flight in (1, 2):
         _, first = hello_of(Visitor(versions=TLS12), b"mail.example.net")

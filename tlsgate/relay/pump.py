@@ -131,9 +131,7 @@ class Pump:
                 self._write(second, memoryview(to_backend))
             if to_client:
                 self._write(first, memoryview(to_client))
-            # TLS may have decrypted octets already that no event of the socket will tell of.
-            if second.backlog is None:
-                self._read(first)
+            # No octets are left in TLS that no event would tell of: dialogues read whole records.
             self._arm(first)
             self._arm(second)
         except Exception as error:  # noqa: BLE001 - as in _serve

@@ -11,7 +11,8 @@ from OpenSSL import SSL
 from tlsgate.config import Protocol
 from tlsgate.tls.contexts import ForeignProtocol, ServerContexts
 from tlsgate.tls.hello import Hello, octets_wanted, server_name
-from tlsgate.tls.stream import Expired, StreamLost, TlsStream, tls_reason
+from tlsgate.tls.stream import StreamLost, TlsStream, tls_reason
+from tlsgate.tls.waits import READABLE, waits
 
 _LONGEST_HELLO = 16384
 # A look reads all that came before, so a hello in thousands of tiny records must not get one for each.
@@ -75,10 +76,8 @@ async def _peek_server_name(connected: socket.socket) -> str | None:
                 await trio.sleep(_PAUSE)  # woken early: the kernel does so where its buffer is small
             seen = len(data)
             connected.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, min(octets_wanted(data), _LONGEST_HELLO))
-            await trio.lowlevel.wait_readable(connected)
+            await waits().wait(connected.fileno(), READABLE)
         return None
-    except trio.ClosedResourceError:
-        raise Expired from None
     except OSError as error:
         raise StreamLost(error.strerror or "connection lost") from None
     finally:
@@ -98,4 +97,4 @@ async def _peek(connected: socket.socket) -> bytes:
         try:
             return connected.recv(_LONGEST_HELLO, socket.MSG_PEEK)
         except BlockingIOError:
-            await trio.lowlevel.wait_readable(connected)
+            await waits().wait(connected.fileno(), READABLE)

@@ -7,16 +7,15 @@ cost a copy and half the speed.
 
 from __future__ import annotations
 
-import math
 import socket
 from abc import ABC, abstractmethod
 
-import trio
 from OpenSSL import SSL
 
 from tlsgate.tls import octets
-from tlsgate.tls.deadline import Deadlines, deadlines
+from tlsgate.tls.lost import Expired, StreamLost
 from tlsgate.tls.octets import WOULD_BLOCK
+from tlsgate.tls.waits import READABLE, WRITABLE, Waits, waits
 
 __all__ = ["RECORD", "WOULD_BLOCK", "Expired", "PlainStream", "Stream", "StreamLost", "TlsStream", "tls_reason"]
 
@@ -24,21 +23,6 @@ RECORD = 16384  # RFC 8446 5.1: the most octets in one TLS record
 _SHORT_RECORD = RECORD // 2
 _READS_PER_TURN = 16
 _scratch = memoryview(bytearray(RECORD))
-
-
-class StreamLost(Exception):
-    """The connection broke, or its TLS did. ``reason`` is a short text of ours or OpenSSL's, fit for a log."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
-
-
-class Expired(StreamLost):
-    """The time that a wait on the socket had is over. The socket is still open."""
-
-    def __init__(self) -> None:
-        super().__init__("no answer in time")
 
 
 class Stream(ABC):
@@ -49,14 +33,14 @@ class Stream(ABC):
     writable.
     """
 
-    __slots__ = ("_deadlines", "_streak", "at_end", "end_due", "end_told", "fd", "socket")
+    __slots__ = ("_streak", "_waits", "at_end", "end_due", "end_told", "fd", "socket")
 
     def __init__(self, connected: socket.socket) -> None:
         self.socket = connected
         self.fd = connected.fileno()
         self.at_end = False
         self.end_due = self.end_told = False
-        self._deadlines: Deadlines | None = None
+        self._waits: Waits | None = None
         self._streak = 0  # large reads since we last waited: more is likely to be here
 
     @abstractmethod
@@ -79,31 +63,24 @@ class Stream(ABC):
 
     def expires(self, when: float) -> None:
         """From ``when`` on (trio's clock; infinity: never) waits on the socket raise Expired."""
-        if self._deadlines is None:
-            self._deadlines = deadlines()
-        if when == math.inf:
-            self._deadlines.clear(self.fd)
-        else:
-            self._deadlines.set(self.fd, when)
+        (self._waits or self._awaited()).expire(self.fd, when)
 
     async def wait_readable(self) -> None:
         """Raises Expired."""
-        try:
-            await trio.lowlevel.wait_readable(self.fd)
-        except trio.ClosedResourceError:
-            raise Expired from None
+        await (self._waits or self._awaited()).wait(self.fd, READABLE)
 
     async def wait_writable(self) -> None:
         """Raises Expired."""
-        try:
-            await trio.lowlevel.wait_writable(self.fd)
-        except trio.ClosedResourceError:
-            raise Expired from None
+        await (self._waits or self._awaited()).wait(self.fd, WRITABLE)
+
+    def _awaited(self) -> Waits:
+        self._waits = waits()
+        return self._waits
 
     def close(self) -> None:
         """Close the socket at once; nothing else may be called after it."""
-        # Also one that a stream before this one has set on the same socket.
-        (self._deadlines or deadlines()).clear(self.fd)
+        # Also what a stream before this one has asked for on the same socket.
+        (self._waits or self._awaited()).forget(self.fd)
         self.socket.close()
 
     async def receive(self) -> bytes:
@@ -114,10 +91,7 @@ class Stream(ABC):
             # In a dialogue nothing is here yet when we ask: no read is wasted. A peer that always has data ready must
             # not keep the other sessions from their turn.
             self._streak = 0
-            try:
-                await trio.lowlevel.wait_readable(self.fd)
-            except trio.ClosedResourceError:
-                raise Expired from None
+            await (self._waits or self._awaited()).wait(self.fd, READABLE)
         while (count := self.read_into(_scratch)) == WOULD_BLOCK:
             await self.wait_readable()
         self._streak = self._streak + 1 if count >= _SHORT_RECORD else 0

@@ -143,3 +143,42 @@ async def test_a_stream_that_took_a_socket_over_clears_the_deadline_of_the_one_b
         with trio.move_on_after(100) as scope:
             await PlainStream(mine).receive()
         assert scope.cancelled_caught
+
+
+async def test_a_number_that_somebody_else_closed_and_reused_is_waited_for(pair: Pair) -> None:
+    """The set of sockets still knows the number, the kernel no longer does: no wait may fail or hang for that."""
+    stream, theirs = pair
+    theirs.send(b"x")
+    assert await stream.receive() == b"x"
+    number = stream.fd
+    stream.socket.close()
+    second, others = socket.socketpair()
+    assert number in (second.fileno(), others.fileno())
+    with second, others:
+        mine, peer = (second, others) if second.fileno() == number else (others, second)
+        mine.setblocking(False)
+        peer.send(b"y")
+        with trio.fail_after(5):
+            assert await PlainStream(mine).receive() == b"y"
+
+
+async def test_a_cancelled_wait_leaves_the_socket_to_the_next(pair: Pair, autojump_clock: MockClock) -> None:
+    stream, theirs = pair
+    with trio.move_on_after(1) as scope:
+        await stream.receive()
+    assert scope.cancelled_caught
+    theirs.send(b"x")
+    assert await stream.receive() == b"x"
+    stream.close()
+
+
+async def test_one_socket_has_one_waiter(pair: Pair, autojump_clock: MockClock) -> None:
+    """A second would make the first wait for ever."""
+    stream, theirs = pair
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(stream.receive)
+        await wait_all_tasks_blocked()
+        with pytest.raises(trio.BusyResourceError):
+            await stream.receive()
+        theirs.send(b"x")
+    stream.close()
