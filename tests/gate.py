@@ -8,9 +8,10 @@ import socket
 import ssl
 import struct
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from ipaddress import IPv4Network
 from pathlib import Path
 
 import msgspec
@@ -19,7 +20,13 @@ import trustme
 
 from tests.legacy_server import SECRET, USER
 from tlsgate import config
-from tlsgate.admission.capacity import Capacity
+from tlsgate.admission.bans import Ban, Bans
+from tlsgate.admission.door import Door
+from tlsgate.admission.handshakes import Handshakes
+from tlsgate.admission.network import NetworkLengths
+from tlsgate.admission.penalties import StoredPenalties
+from tlsgate.admission.rules import AddressRules, load_rules
+from tlsgate.admission.visit import Desk, Visit
 from tlsgate.auth import backend as asking_backend
 from tlsgate.auth.judgement import Judge
 from tlsgate.backends.pool import Pool
@@ -27,11 +34,14 @@ from tlsgate.config import Address, HostPort, Limits, LoginMode, Protocol, TlsMo
 from tlsgate.listener import Listener, bind
 from tlsgate.relay import Pump
 from tlsgate.session import Service
+from tlsgate.state.memory import Memory
 from tlsgate.tls.accept import TlsFacts
 from tlsgate.tls.contexts import ServerContexts
 
 HOSTNAME = "mail.example.org"
-DEFAULTS = Limits()
+DEFAULTS = Limits(rate_per_network=config.Rate(1_000_000, 60.0))  # tests open connections as fast as they can
+DEFAULT_BANS = config.Bans()
+TRUSTING = load_rules(config.Admission(trust=(IPv4Network("127.0.0.0/8"),)))
 
 
 @functools.cache
@@ -89,6 +99,9 @@ class Records:
     def auth_failed(self, mechanism: str, user: str | None, reason: str) -> None:
         self._note("auth_failed", mechanism, user, reason)
 
+    def login_delayed(self, mechanism: str, user: str, seconds: float) -> None:
+        self._note("login_delayed", mechanism, user, seconds)
+
     def login_unavailable(self, mechanism: str, user: str, reason: str) -> None:
         self._note("login_unavailable", mechanism, user, reason)
 
@@ -113,13 +126,16 @@ class ListenerRecords:
 
     def __init__(self, fault_at: str = "") -> None:
         self.refusals: list[str] = []
+        self.reasons: list[str] = []
         self.sessions: list[Records] = []
         self.clients: list[tuple[str, int]] = []
         self.shortages = 0
         self._fault_at = fault_at
 
-    def refused(self, result: str) -> None:
+    def refused(self, result: str, client: str, reason: str) -> None:
+        assert client
         self.refusals.append(result)
+        self.reasons.append(reason)
 
     def accepted(self, client: str, port: int) -> Records:
         self.clients.append((client, port))
@@ -128,6 +144,20 @@ class ListenerRecords:
 
     def shortage(self) -> None:
         self.shortages += 1
+
+
+class BanRecords:
+    """What is told of bans."""
+
+    def __init__(self) -> None:
+        self.banned_networks: list[Ban] = []
+        self.unbanned_networks: list[tuple[str, str]] = []
+
+    def banned(self, ban: Ban) -> None:
+        self.banned_networks.append(ban)
+
+    def unbanned(self, network: str, reason: str) -> None:
+        self.unbanned_networks.append((network, reason))
 
 
 class BackendRecords:
@@ -171,12 +201,35 @@ def records(pool: Pool, index: int = 0) -> BackendRecords:
 
 
 @dataclass
+class Admission:
+    """What decides who may talk, over a store of its own and on trio's clock."""
+
+    door: Door
+    store: Memory
+    bans: Bans
+    penalties: StoredPenalties
+    handshakes: Handshakes
+    told: BanRecords
+
+    def desk(self, left: Callable[[Visit], None]) -> Desk:
+        return Desk(self.store, self.penalties, self.handshakes, self.door.limits.connections_per_user, left)
+
+
+def admission(limits: Limits, rules: AddressRules, bans: config.Bans) -> Admission:
+    store, told = Memory(trio.current_time), BanRecords()
+    banned = Bans(told, trio.current_time)
+    lengths = NetworkLengths(limits.ipv4_prefix, limits.ipv6_prefix)
+    penalties = StoredPenalties(bans, lengths, store, banned, b"key", trio.current_time)
+    return Admission(Door(limits, rules, store, banned), store, banned, penalties, Handshakes(limits.handshakes), told)
+
+
+@dataclass
 class Gate:
     """A running listener and what belongs to it."""
 
     listener: Listener
     trace: ListenerRecords
-    capacity: Capacity
+    rooms: Admission
     pool: Pool
     pump: Pump
     protocol: Protocol
@@ -184,6 +237,10 @@ class Gate:
     sessions: trio.Nursery
     ended: trio.Event
     clients: list[Client]
+
+    @property
+    def door(self) -> Door:
+        return self.rooms.door
 
     @property
     def address(self) -> tuple[str, int]:
@@ -215,14 +272,15 @@ class Gate:
 
     async def quiet(self) -> None:
         """Wait until every session has ended and everything that is counted is back at nothing."""
-        while self.capacity.used:
+        while self.door.used:
             self.ended = trio.Event()
             await self.ended.wait()
         self.check()
 
     def check(self) -> None:
         """What holds for every listener whose sessions have ended, whatever has happened to them."""
-        assert self.capacity.used == len(self.pump) == 0
+        assert self.door.used == len(self.pump) == self.rooms.handshakes.used == 0
+        assert self.rooms.store.empty
         for index, backend in enumerate(self.pool.backends):
             assert backend.connections == records(self.pool, index).open == 0
         response = base64.b64encode(f"\0{USER}\0{SECRET}".encode()).decode()
@@ -242,20 +300,26 @@ async def gate(
     *,
     fault_at: str = "",
     judge: Judge = asking_backend.judge,
+    rules: AddressRules = TRUSTING,
+    bans: config.Bans = DEFAULT_BANS,
 ) -> AsyncIterator[Gate]:
-    """Run a listener; at the end its sessions are cut, and ``Gate.check`` must hold."""
-    pump, capacity, trace = Pump(), Capacity(limits.connections), ListenerRecords(fault_at)
+    """Run a listener; at the end its sessions are cut, and ``Gate.check`` must hold.
+
+    Its clients are trusted unless ``rules`` say otherwise: what failed in a test must not slow the next attempt.
+    """
+    pump, trace = Pump(), ListenerRecords(fault_at)
+    rooms = admission(limits, rules, bans)
     service = Service(protocol, tls, server_contexts(), pool, pump, limits, HOSTNAME, ("PLAIN", "LOGIN"), judge)
 
-    def on_end() -> None:
-        capacity.leave()
+    def left(visit: Visit) -> None:
+        rooms.door.leave(visit.entry)
         built.ended.set()
 
-    listener = Listener(bind(HostPort("127.0.0.1", 0)), service, capacity, trace, on_end)
+    listener = Listener(bind(HostPort("127.0.0.1", 0)), service, rooms.door, rooms.desk(left), trace)
     async with trio.open_nursery() as running:
         running.start_soon(pump.run)
         sessions: trio.Nursery = await running.start(_hold)
-        built = Gate(listener, trace, capacity, pool, pump, protocol, tls, sessions, trio.Event(), [])
+        built = Gate(listener, trace, rooms, pool, pump, protocol, tls, sessions, trio.Event(), [])
         running.start_soon(listener.run, sessions)
         try:
             yield built

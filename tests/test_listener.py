@@ -14,11 +14,10 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from tests.gate import HOSTNAME, ListenerRecords, gate, limits, pool_of, server_contexts
+from tests.gate import HOSTNAME, TRUSTING, ListenerRecords, admission, gate, limits, pool_of, server_contexts
 from tests.legacy_server import LegacyServer, imap
 from tests.test_session import SCRIPTS, each_mode, each_protocol
-from tlsgate.admission.capacity import Capacity
-from tlsgate.config import HostPort, Limits, Protocol, TlsMode, UnixPath
+from tlsgate.config import Bans, HostPort, Protocol, TlsMode, UnixPath
 from tlsgate.listener import Listener, bind
 from tlsgate.relay import Pump
 from tlsgate.session import Service
@@ -55,7 +54,7 @@ async def test_over_capacity_is_refused_cheaply(nursery: trio.Nursery, protocol:
         assert running.trace.refusals == ["over_capacity"]
         assert len(running.trace.sessions) == 2
         second.close()
-        while running.capacity.used == 2:
+        while running.door.used == 2:
             running.ended = trio.Event()
             await running.ended.wait()
         fourth = await running.logged_in()
@@ -168,12 +167,13 @@ async def test_accepted_sockets_do_not_wait_for_more(nursery: trio.Nursery) -> N
 
 
 def listener_on(listening: socket.socket) -> tuple[Listener, ListenerRecords]:
-    trace, bounds = ListenerRecords(), Limits()
+    trace, bounds = ListenerRecords(), limits(connections=10)
     service = Service(
         Protocol.IMAP, TlsMode.STARTTLS, server_contexts(), pool_of(NOWHERE), Pump(), bounds, HOSTNAME, ("PLAIN",)
     )
-    capacity = Capacity(10)
-    return Listener(listening, service, capacity, trace, capacity.leave), trace
+    rooms = admission(bounds, TRUSTING, Bans())
+    desk = rooms.desk(lambda visit: rooms.door.leave(visit.entry))
+    return Listener(listening, service, rooms.door, desk, trace), trace
 
 
 class Failing(socket.socket):

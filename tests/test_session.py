@@ -268,7 +268,7 @@ async def test_a_backends_own_reason_is_carried_but_no_password_that_it_repeats(
 # -- login = "none" --------------------------------------------------------------------------------------
 
 
-def right_here(who: Credentials) -> Finding | Refused:
+async def right_here(who: Credentials) -> Finding | Refused:
     """A source that checks passwords itself."""
     return Finding.RIGHT if who.secret == SECRET.encode() else Refused(Refusal.AUTHENTICATION_FAILED)
 

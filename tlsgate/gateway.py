@@ -7,16 +7,19 @@ import signal
 import socket
 import traceback
 from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import trio
 
 from tlsgate import __version__, config
-from tlsgate.admission.capacity import Capacity
+from tlsgate.admission.gatehouse import Gatehouse
+from tlsgate.admission.visit import Visit
 from tlsgate.backends.health import Spoken, probe_all, watch
 from tlsgate.backends.pool import Pool
 from tlsgate.config import Config, ConfigError
 from tlsgate.listener import Listener, remove_stale
+from tlsgate.ops.admission_trace import AdmissionTrace
 from tlsgate.ops.health import Health
 from tlsgate.ops.log import EventLog
 from tlsgate.ops.metrics import Metrics
@@ -50,7 +53,8 @@ class Gateway:
         self._metrics = metrics
         self._descriptors = descriptors
         self._pump = Pump()
-        self._capacity = Capacity(prepared.settings.limits.connections)
+        self.gatehouse = gatehouse = Gatehouse(prepared.settings, prepared.rules, AdmissionTrace(log))
+        metrics.bans.set_function(lambda: len(gatehouse.bans))
         self._sockets: dict[str, socket.socket] = {}
         self._listeners: dict[str, Listener] = {}
         self._attended: dict[Listener, trio.CancelScope] = {}
@@ -79,6 +83,7 @@ class Gateway:
                     await probe_all(plan.spoken_to)
                 self._serve(plan)
                 self.health.ready = True
+                nursery.start_soon(self.gatehouse.run)
                 nursery.start_soon(self._serve_admin)
                 # What start-up made lives for ever: the collector needn't look at it again.
                 gc.collect()
@@ -102,7 +107,8 @@ class Gateway:
         """Make what is served follow ``plan``, whose sockets are bound. Sessions that live go on as they began."""
         self._now, self._pools = plan.prepared, plan.pools
         settings = self._now.settings
-        self._capacity.limit = self._room(settings)
+        self.gatehouse.apply(settings, self._now.rules, self._room(settings))
+        desk = replace(self.gatehouse.desk(settings.limits), leave=self._left)
         self._metrics.certificates(self._now.contexts.certificates)
         for name, pool in self._pools.items():
             pool.serve(self._now.backend_contexts[name], settings.limits.backend_connections)
@@ -114,9 +120,9 @@ class Gateway:
             self._nursery.start_soon(self._end_sessions, gone, settings.server.drain)
         for key, (service, trace) in plan.listeners.items():
             if (listener := self._listeners.get(key)) is not None:
-                listener.service, listener.trace = service, trace
+                listener.service, listener.desk, listener.trace = service, desk, trace
                 continue
-            listener = Listener(self._sockets.pop(key), service, self._capacity, trace, self._session_ended)
+            listener = Listener(self._sockets.pop(key), service, self.gatehouse.door, desk, trace)
             self._listeners[key] = listener
             self._nursery.start_soon(self._attend, listener)
         self._watches.cancel()
@@ -198,8 +204,8 @@ class Gateway:
         self.health.ready = False
         for listener in self._listeners.values():
             listener.stop()
-        self._log.emit("draining", sessions=self._capacity.used)
-        if self._capacity.used:
+        self._log.emit("draining", sessions=self.gatehouse.door.used)
+        if self.gatehouse.door.used:
             # A nursery of its own: who waits for signals must have ended before their receiver has.
             async with trio.open_nursery() as waiting:
                 waiting.cancel_scope.deadline = trio.current_time() + self._now.settings.server.drain
@@ -207,9 +213,9 @@ class Gateway:
                 await self._empty.wait()
                 waiting.cancel_scope.cancel()
 
-    def _session_ended(self) -> None:
-        self._capacity.leave()
-        if not self._capacity.used and not self.health.ready:
+    def _left(self, visit: Visit) -> None:
+        self.gatehouse.leave(visit)
+        if not self.gatehouse.door.used and not self.health.ready:
             self._empty.set()
 
 

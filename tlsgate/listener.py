@@ -6,15 +6,16 @@ import errno
 import math
 import os
 import socket
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
 import trio
 
-from tlsgate.admission.capacity import Capacity
+from tlsgate.admission.door import Door, Turned
+from tlsgate.admission.network import parse_client
 from tlsgate.admission.verdict import Verdict
+from tlsgate.admission.visit import Desk, Visit
 from tlsgate.config import Address, HostPort, TlsMode
 from tlsgate.dialogue.events import Channel, Ending
 from tlsgate.session import Service, Session, Trace
@@ -39,10 +40,19 @@ _PASSING = (
 )
 
 
+_ENDINGS = {
+    Verdict.OVER_CAPACITY: Ending.OVER_CAPACITY,
+    Verdict.OVER_NETWORK_CAP: Ending.OVER_NETWORK_CAP,
+    Verdict.OVER_RATE: Ending.OVER_RATE,
+    Verdict.BLOCKED: Ending.BLOCKED,
+    Verdict.BANNED: Ending.BANNED,
+}
+
+
 class ListenerTrace(Protocol):
     """What is told about one listener's connections."""
 
-    def refused(self, result: str) -> None: ...
+    def refused(self, result: str, client: str, reason: str) -> None: ...
     def accepted(self, client: str, port: int) -> Trace: ...
     def shortage(self) -> None: ...
 
@@ -114,21 +124,21 @@ def _remove_stale(path: Path) -> None:
 
 
 class Listener:
-    """One listening socket. ``service`` may be replaced while it runs: it is for the sessions to come."""
+    """One listening socket. ``service`` and ``desk`` may be replaced while it runs, for the sessions to come."""
 
     def __init__(
         self,
         listening: socket.socket,
         service: Service,
-        capacity: Capacity,
+        door: Door,
+        desk: Desk,
         trace: ListenerTrace,
-        on_end: Callable[[], None],
     ) -> None:
         self.socket = listening
         self.service = service
+        self.desk = desk
         self.trace = trace
-        self._capacity = capacity
-        self._on_end = on_end
+        self._door = door
         self._accepting = trio.CancelScope()
         self._shortage_told = -math.inf
 
@@ -165,12 +175,13 @@ class Listener:
 
     def _begin(self, connected: socket.socket, peer: object, sessions: trio.Nursery) -> None:
         connected.setblocking(False)
-        verdict = self._capacity.enter()
-        if verdict is not Verdict.ACCEPTED:
-            self.trace.refused(verdict)
-            self._refuse(connected, Ending.OVER_CAPACITY)
+        host, port = _client(peer)
+        entry = self._door.enter(parse_client(host))
+        if isinstance(entry, Turned):
+            self.trace.refused(entry.verdict, host, entry.reason)
+            self._refuse(connected, _ENDINGS[entry.verdict])
             return
-        session = Session(self.service, connected, self.trace.accepted(*_client(peer)), self._on_end, self)
+        session = Session(self.service, connected, self.trace.accepted(host, port), Visit(entry, self.desk), self)
         sessions.start_soon(session.run)
 
     def _refuse(self, connected: socket.socket, reason: Ending) -> None:

@@ -4,20 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tlsgate import config
+from tlsgate.auth import backend as asking_backend
+from tlsgate.auth.chain import Source, chain
+from tlsgate.auth.judgement import Judge
 from tlsgate.backends.health import Spoken
 from tlsgate.backends.pool import Backend, Pool
-from tlsgate.config import Protocol
+from tlsgate.config import AuthSource, Protocol
 from tlsgate.ops.listener_metrics import Phase
 from tlsgate.ops.log import EventLog
 from tlsgate.ops.metrics import Metrics
 from tlsgate.ops.trace import ListenerTrace
-from tlsgate.prepared import Prepared
+from tlsgate.prepared import Prepared, users_file_remarks
 from tlsgate.relay import Pump
 from tlsgate.session import Service
 from tlsgate.sockets import socket_key
 from tlsgate.tls.validity import Remark
+
+if TYPE_CHECKING:
+    from tlsgate.auth.users_file import Content
 
 _DATA_PHASES = {Protocol.IMAP: Phase.RELAY, Protocol.POP3: Phase.RELAY}
 
@@ -46,8 +54,9 @@ def make_plan(prepared: Prepared, kept: Mapping[str, Pool], pump: Pump, log: Eve
         else _pool(name, prepared, log, metrics)
         for name, settings in prepared.settings.pools.items()
     }
+    judge = _judge(prepared, log)
     listeners = {
-        socket_key(each): (_service(prepared, each, pools[each.pool], pump), _trace(each, log, metrics))
+        socket_key(each): (_service(prepared, each, pools[each.pool], pump, judge), _trace(each, log, metrics))
         for each in prepared.listeners
     }
     return Plan(prepared, pools, listeners, tuple(prepared.remarks()))
@@ -74,7 +83,31 @@ def _pool(name: str, prepared: Prepared, log: EventLog, metrics: Metrics) -> Poo
     return pool
 
 
-def _service(prepared: Prepared, listener: config.Listener, pool: Pool, pump: Pump) -> Service:
+def _judge(prepared: Prepared, log: EventLog) -> Judge:
+    """The sources of ``auth.source`` in their order; who isn't built yet isn't there, which the start refuses."""
+    sources: dict[AuthSource, Source] = {AuthSource.BACKEND: asking_backend.judge}
+    path = prepared.settings.auth.users_file
+    if path is not None and prepared.users is not None:
+        sources[AuthSource.USERS_FILE] = _users_file(path, prepared.users, log)
+    return chain([sources[each] for each in prepared.settings.auth.source])
+
+
+def _users_file(path: Path, content: Content, log: EventLog) -> Source:
+    from tlsgate.auth.users_file import UsersFile  # as in prepared: only where there is one
+
+    def reread(found: Content | str) -> None:
+        if isinstance(found, str):
+            log.emit("users_file_fault", "warning", about=str(path), reason=f"{found}; what was read before counts")
+            return
+        remarks = list(users_file_remarks(path, found))
+        log.emit("users_file", path=str(path), users=len(found.users.hashes), remarks=len(remarks))
+        for remark in remarks:
+            log.emit(remark.event, "warning", about=remark.about, reason=remark.text)
+
+    return UsersFile(path, content, reread)
+
+
+def _service(prepared: Prepared, listener: config.Listener, pool: Pool, pump: Pump, judge: Judge) -> Service:
     whole = prepared.settings
     return Service(
         protocol=listener.protocol,
@@ -85,6 +118,7 @@ def _service(prepared: Prepared, listener: config.Listener, pool: Pool, pump: Pu
         limits=whole.limits,
         hostname=whole.server.hostname,
         mechanisms=tuple(whole.auth.mechanisms),
+        judge=judge,
     )
 
 

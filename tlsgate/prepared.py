@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tlsgate import config
+from tlsgate.admission.lists import ListFault
+from tlsgate.admission.rules import AddressRules, load_rules
 from tlsgate.backends.contexts import load_client_contexts
 from tlsgate.config import AuthSource, Config, LoginMode, Protocol
 from tlsgate.tls.certificate import CertificateFault
@@ -15,14 +19,24 @@ from tlsgate.tls.contexts import ServerContexts
 from tlsgate.tls.validity import Remark, remarks
 from tlsgate.workers.process import CannotStart
 
+if TYPE_CHECKING:
+    from tlsgate.auth.users_file import Content
+
+_NO_RULES = AddressRules()
+
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """``backend_contexts``: by pool, for its backends in their order; None for one without TLS."""
+    """``backend_contexts``: by pool, for its backends in their order; None for one without TLS.
+
+    ``users``: what the users file says; None without one. ``rules``: with their lists read.
+    """
 
     settings: Config
     contexts: ServerContexts
     backend_contexts: Mapping[str, Sequence[ssl.SSLContext | None]]
+    users: Content | None = None
+    rules: AddressRules = _NO_RULES
 
     @property
     def listeners(self) -> list[config.Listener]:
@@ -30,30 +44,75 @@ class Prepared:
         return [each for each in self.settings.listeners if each.protocol is not Protocol.MX]
 
     def remarks(self) -> Iterator[Remark]:
-        """What is wrong with the certificates, though they are served."""
-        return remarks(self.contexts.certificates, self.settings.server.hostname, datetime.now(UTC))
+        """What is wrong with the certificates and the users file, though they are served."""
+        yield from remarks(self.contexts.certificates, self.settings.server.hostname, datetime.now(UTC))
+        auth = self.settings.auth
+        if AuthSource.BACKEND in auth.source[:-1]:
+            yield Remark("auth_source", "auth.source", "backend decides every login: what stands behind it isn't asked")
+        if auth.users_file is not None and self.users is not None:
+            yield from users_file_remarks(auth.users_file, self.users)
+        for file in self.rules.files:
+            for each in file.listed.remarks:
+                yield Remark("list_bad_line", f"{file.path}:{each.number}" if each.number else str(file), each.text)
+
+
+def users_file_remarks(path: Path, content: Content) -> Iterator[Remark]:
+    """What is wrong with a users file, by its lines."""
+    for each in content.remarks():
+        yield Remark("users_file_fault", f"{path}:{each.line}" if each.line else str(path), each.text)
 
 
 def prepare(settings: Config) -> Prepared:
     """Load what a config names. Raises CertificateFault with all faults. Reads files: not for the trio loop."""
     protocols = sorted({each.protocol for each in settings.listeners})
     backend_contexts, faults = load_client_contexts(settings.pools)
+    users = _load_users(settings.auth, faults)
+    rules = _load_rules(settings.admission, faults)
     try:
         contexts = ServerContexts(settings.tls, protocols)
     except CertificateFault as fault:
         raise CertificateFault("\n".join((str(fault), *faults))) from None
     if faults:
         raise CertificateFault("\n".join(faults))
-    return Prepared(settings, contexts, backend_contexts)
+    return Prepared(settings, contexts, backend_contexts, users, rules)
+
+
+def _load_rules(admission: config.Admission, faults: list[str]) -> AddressRules:
+    try:
+        return load_rules(admission)
+    except ListFault as fault:
+        faults.append(str(fault))
+        return _NO_RULES
+
+
+def _load_users(auth: config.Auth, faults: list[str]) -> Content | None:
+    """What the users file says, None if no source needs one; a fault is appended to ``faults``."""
+    if AuthSource.USERS_FILE not in auth.source or auth.users_file is None:
+        return None
+    from tlsgate.auth.users_file import UnusableFile, load  # dear to import, and few have one
+
+    try:
+        return load(auth.users_file)
+    except UnusableFile as fault:
+        faults.append(f"auth.users_file: {auth.users_file}: {fault}; name a readable passwd-file")
+        return None
 
 
 def refuse_unbuilt(settings: Config) -> None:
     """Other keys that aren't active yet may wait; who gets in must be as the config says. Raises CannotStart."""
-    if settings.auth.source != (AuthSource.BACKEND,):
-        raise CannotStart(f"auth.source: {', '.join(settings.auth.source)} is not active yet; only backend is")
+    if unbuilt := sorted(set(settings.auth.source) - _SOURCES):
+        raise CannotStart(f"auth.source: {', '.join(unbuilt)} is not active yet; only {_names(_SOURCES)} is")
     for name in {each.pool for each in settings.listeners if each.protocol is not Protocol.MX}:
-        if (login := settings.pools[name].login) is not LoginMode.SAME:
-            raise CannotStart(f"pools.{name}.login: {login} is not active yet; only same is")
+        if (login := settings.pools[name].login) not in _LOGINS:
+            raise CannotStart(f"pools.{name}.login: {login} is not active yet; only {_names(_LOGINS)} is")
+
+
+_SOURCES = frozenset({AuthSource.BACKEND, AuthSource.USERS_FILE})
+_LOGINS = frozenset({LoginMode.SAME, LoginMode.NONE})
+
+
+def _names(of: Iterable[str]) -> str:
+    return " or ".join(sorted(of))
 
 
 def needs_restart(before: Config, after: Config) -> str:

@@ -11,6 +11,7 @@ from typing import Protocol as Interface
 
 import trio
 
+from tlsgate.admission.visit import Visit
 from tlsgate.auth import backend as asking_backend
 from tlsgate.auth.judgement import Judge, login_purpose
 from tlsgate.backends.faults import NoBackend
@@ -58,6 +59,7 @@ class Trace(MailTrace, Interface):
     def handshake_failed(self, reason: str) -> None: ...
     def cleartext_auth_refused(self, mechanism: str, user: str | None) -> None: ...
     def auth_failed(self, mechanism: str, user: str | None, reason: str) -> None: ...
+    def login_delayed(self, mechanism: str, user: str, seconds: float) -> None: ...
     def login_unavailable(self, mechanism: str, user: str, reason: str) -> None: ...
     def logged_in(self, mechanism: str, user: str, backend: str, seconds: float) -> None: ...
     def relaying(self) -> None: ...
@@ -107,6 +109,9 @@ _BACKEND_DIALOGUES: dict[Protocol, Callable[..., BackendDialogue]] = {
 }
 
 
+_TOO_MANY = "too many connections of this user"
+
+
 class _Over(Exception):
     """The session ends here; everything has been said."""
 
@@ -124,13 +129,13 @@ class Session:
         service: Service,
         connected: socket.socket,
         trace: Trace,
-        on_end: Callable[[], None],
+        visit: Visit,
         owner: object = None,
     ) -> None:
         self._service = service
         self._owner = owner
         self._trace = trace
-        self._on_end = on_end
+        self._visit = visit
         self._began = trio.current_time()
         self._stream: Stream = PlainStream(connected)
         # Who can be told that the session ends: nobody while a handshake is under way, or a reply.
@@ -195,6 +200,7 @@ class Session:
                     await self._send(data)
                 case CleartextAuthRefused(data, mechanism, user):
                     self._trace.cleartext_auth_refused(mechanism, user)
+                    await self._visit.failed(user, None)
                     await self._send(data)
                 case StartTls(data):
                     self._dialogue = None
@@ -206,6 +212,9 @@ class Session:
                     raise TypeError(f"{type(event).__name__} in clear")
 
     async def _handshake(self) -> None:
+        handshakes = self._visit.handshakes
+        if not await handshakes.enter(self._deadline):
+            raise Expired
         began = trio.current_time()
         client, failure = None, "cut short"
         try:
@@ -216,6 +225,7 @@ class Session:
             failure = lost.reason
             raise _Over("handshake_failed", lost.reason) from None
         finally:
+            handshakes.leave()
             if client is None:
                 self._trace.handshake_failed(failure)
         self._stream = client
@@ -233,8 +243,10 @@ class Session:
                     await self._send(data)
                 case AuthRejected(data, mechanism, reason, user):
                     self._trace.auth_failed(mechanism, user, reason)
+                    await self._visit.failed(user, None)
                     await self._send(data)
                 case Authenticate(mechanism, who):
+                    await self._wait_turn(dialogue, mechanism, who.user)
                     answer = await self._authenticate(mechanism, who)
                     if isinstance(answer, BackendSession):
                         return answer
@@ -244,13 +256,22 @@ class Session:
                 case event:
                     raise TypeError(f"{type(event).__name__} before login")
 
+    async def _wait_turn(self, dialogue: ServerDialogue, mechanism: str, user: str) -> None:
+        """Hold an attempt back as long as what failed before it demands. Raises _Over when that is a ban by now."""
+        delay = await self._visit.before_login(user)
+        if delay is None:
+            self._trace.auth_failed(mechanism, user, "banned")
+            await self._close(dialogue.ending(Ending.BANNED), Ending.BANNED)
+        elif delay:
+            self._trace.login_delayed(mechanism, user, delay)
+            await trio.sleep_until(min(trio.current_time() + delay, self._deadline))
+
     async def _authenticate(self, mechanism: str, who: Credentials) -> BackendSession | Refused:
         """The verdict on what a client has shown: a login that stands is also in ``_login`` then."""
         pool = self._service.pool
-        found = self._service.judge(who)
+        found = await self._service.judge(who)
         if isinstance(found, Refused):
-            self._trace.auth_failed(mechanism, who.user, found.reason)
-            return found
+            return await self._refused(mechanism, who, found)
         purpose = login_purpose(found, who, pool.settings.login)
         if isinstance(purpose, Refused):
             self._trace.login_unavailable(mechanism, who.user, "no source can judge a login for this pool")
@@ -262,20 +283,27 @@ class Session:
             return Refused(Refusal.UNAVAILABLE)
         address, verdict = login.backend.address, login.outcome.verdict
         if not isinstance(verdict, Refused):
-            self._trace.logged_in(mechanism, who.user, address, trio.current_time() - self._began)
-            return login
+            if await self._visit.logged_in(who.user):
+                self._trace.logged_in(mechanism, who.user, address, trio.current_time() - self._began)
+                return login
+            verdict = Refused(Refusal.LIMIT, _TOO_MANY)
         self._login = None
         login.close()
+        return await self._refused(mechanism, who, verdict, f"{address}: ")
+
+    async def _refused(self, mechanism: str, who: Credentials, verdict: Refused, by: str = "") -> Refused:
+        """Tell of a refusal; it counts if what the client has shown is to blame."""
         if verdict.reason in ABOUT_CREDENTIALS:
             self._trace.auth_failed(mechanism, who.user, verdict.reason)
+            if verdict.reason is not Refusal.EXPIRED:  # the secret was right
+                await self._visit.failed(who.user, who.secret)
         else:
-            said = f"{address}: {verdict.reason} {verdict.text}"
-            self._trace.login_unavailable(mechanism, who.user, said.rstrip())
+            self._trace.login_unavailable(mechanism, who.user, f"{by}{verdict.reason} {verdict.text}".rstrip())
         return verdict
 
     def _relay(self, dialogue: Imap | Pop3, login: BackendSession) -> None:
         """Hand both sockets to the pump; this task ends, and nothing here keeps the secret."""
-        trace, on_end, backend = self._trace, self._on_end, login.backend
+        trace, visit, backend = self._trace, self._visit, login.backend
         granted = login.outcome.verdict
         if not isinstance(granted, Granted):
             raise TypeError("relay without a login")
@@ -288,7 +316,7 @@ class Session:
             to_backend=dialogue.handover(),
             to_client=to_client,
             idle_timeout=self._service.limits.idle_timeout,
-            on_end=lambda relayed: _relay_ended(relayed, backend, trace, on_end),
+            on_end=lambda relayed: _relay_ended(relayed, backend, trace, visit),
             owner=self._owner,
         )
         self._login = None
@@ -360,21 +388,21 @@ class Session:
             self._stream.close()
             self._trace.ended(result, reason)
         finally:
-            self._on_end()
+            self._visit.leave()
 
 
 # Ends of the relay that aren't one side's own.
 _RELAY_RESULTS = {"idle_timeout": "timeout", "shutdown": "shutdown"}
 
 
-def _relay_ended(relayed: Relayed, backend: Backend, trace: Trace, on_end: Callable[[], None]) -> None:
+def _relay_ended(relayed: Relayed, backend: Backend, trace: Trace, visit: Visit) -> None:
     fault = relayed.reason.startswith("fault")
     try:
         backend.released()
         trace.relayed(relayed.up, relayed.down)
         trace.ended("fault" if fault else _RELAY_RESULTS.get(relayed.reason, "ok"), relayed.reason)
     finally:
-        on_end()
+        visit.leave()
 
 
 def _place(fault: Exception) -> str:

@@ -88,7 +88,7 @@ format = "console"
 level = "debug"
 # [pools.imap]
 """: (),
-    '[server]\nhostname = "a"\nworkers = 2\nstate_directory = "x"': ("server.workers", "server.state_directory"),
+    '[server]\nhostname = "a"\nworkers = 2\nstate_directory = "x"': ("server.workers",),
     '[server]\nhostname = "a"\nworkers = "auto"': ("server.workers",),
     '[tls]\ncertificate = "c"\nprivate_key = "k"\nclient_ca = "ca"': ("tls.client_ca",),
     """
@@ -126,9 +126,22 @@ client_address = "proxy-v1"
         "pools.imap.master_separator",
         "pools.imap.master_password_file",
         "pools.imap.client_address",
-        "auth.source",
-        "auth.users_file",
     ),
+    """
+[[listeners]]
+name = "a"
+protocol = "submission"
+address = "[::]:587"
+tls = "starttls"
+pool = "smtp"
+[pools.smtp]
+backends = [{ address = "a:1" }]
+login = "none"
+[auth]
+source = ["users-file"]
+users_file = "users"
+# [pools.imap]
+""": (),
     """
 [auth]
 source = ["backend", "auth-http", "oauth"]
@@ -158,19 +171,7 @@ ipv4_prefix = 24
 ipv6_prefix = 48
 messages_per_user = "1/1s"
 recipients_per_user = "1/1s"
-""": tuple(
-        f"limits.{key}"
-        for key in (
-            "connections_per_network",
-            "connections_per_user",
-            "rate_per_network",
-            "handshakes",
-            "ipv4_prefix",
-            "ipv6_prefix",
-            "messages_per_user",
-            "recipients_per_user",
-        )
-    ),
+""": ("limits.messages_per_user", "limits.recipients_per_user"),
     """
 [[routes]]
 match = "*"
@@ -195,8 +196,6 @@ when_down = "refuse"
 [admin]
 token_file = "t"
 """: (
-        "admission.allow",
-        "bans.failures",
         "dns.timeout",
         "screening.spf",
         "relay.domains",

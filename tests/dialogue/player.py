@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from ipaddress import ip_address
 from unittest import mock
 
 import pytest
@@ -20,6 +21,7 @@ from tlsgate.dialogue.backend import (
     SameLogin,
     Send,
 )
+from tlsgate.dialogue.client import ClientFacts, Endpoint, NoName
 from tlsgate.dialogue.credentials import Credentials
 from tlsgate.dialogue.events import (
     NEED_DATA,
@@ -194,16 +196,16 @@ class BackendPlayer:
     def __init__(self, transcript: Transcript) -> None:
         header = transcript.header
         self._over = False
+        self._client = facts(header["client"]) if "client" in header else None
         self.dialogue = _BACKENDS[transcript.protocol](
-            purpose(header["login"]),
+            purpose(header["login"], self._client),
             starttls=header.get("starttls") == "yes",
             hostname=HOSTNAME,
             known=_listed(header, "known"),
         )
 
     def begun(self) -> list[Item]:
-        with mock.patch("tlsgate.dialogue.imap_backend.secrets.token_hex", return_value=IMAP_TAG):
-            return self._drained()
+        return self._drained()
 
     def handshake(self) -> None:
         raise ValueError("a backend's handshake is an event")
@@ -218,7 +220,8 @@ class BackendPlayer:
         items: list[Item] = []
         while not self._over:
             try:
-                event = self.dialogue.next_event()
+                with mock.patch("tlsgate.dialogue.imap_backend.secrets.token_hex", return_value=IMAP_TAG):
+                    event = self.dialogue.next_event()
             except RemoteProtocolError as error:
                 self._ended()
                 return [*items, ("E", f"RemoteProtocolError {error}")]
@@ -234,9 +237,12 @@ class BackendPlayer:
                 return [("C", data)]
             case BeginTls():
                 return [("E", "BeginTls")]
-            case Outcome(verdict, capabilities):
+            case Outcome(verdict, capabilities, told):
                 self._ended()
-                return [("E", f"Outcome {_said(verdict)}"), ("E", f"Capabilities {' | '.join(capabilities)}".strip())]
+                items: list[Item] = [("E", f"Outcome {_said(verdict)}")]
+                if self._client is not None or told:
+                    items.append(("E", "Client told" if told else "Client not told"))
+                return [*items, ("E", f"Capabilities {' | '.join(capabilities)}".strip())]
 
     def _ended(self) -> None:
         self._over = True
@@ -277,12 +283,35 @@ def verdict(text: str) -> Verdict:
     return Refused(Refusal(reason), words)
 
 
-def purpose(text: str) -> Purpose:
-    """A backend transcript's ``login``."""
+def purpose(text: str, client: ClientFacts | None) -> Purpose:
+    """A backend transcript's ``login``, with its ``client``."""
     if text in ("probe", "none"):
-        return Probe() if text == "probe" else NoLogin()
+        return Probe() if text == "probe" else NoLogin(client)
     user, secret = text.split(" ", 1)
-    return SameLogin(Credentials(octets(user).decode(), octets(secret)))
+    return SameLogin(Credentials(octets(user).decode(), octets(secret)), client)
+
+
+def facts(text: str) -> ClientFacts:
+    """A backend transcript's ``client``: values of ClientFacts by name, "id.NAME" for a field of the client's ID."""
+    words = {key: octets(value).decode() for key, value in _pairs(text)}
+    name = words.get("name", NoName.UNAVAILABLE)
+    return ClientFacts(
+        source=_endpoint(words.get("source")),
+        destination=_endpoint(words.get("destination")),
+        session=words.get("session", ""),
+        name=NoName(name) if name in list(NoName) else name,
+        helo=words.get("helo", ""),
+        esmtp=words.get("esmtp") != "no",
+        login=words.get("login", ""),
+        id_fields=tuple((key[3:], value) for key, value in words.items() if key.startswith("id.")),
+    )
+
+
+def _endpoint(text: str | None) -> Endpoint | None:
+    if text is None:
+        return None
+    host, _, port = text.rpartition(":")
+    return Endpoint(ip_address(host.strip("[]")), int(port))
 
 
 def _said(verdict: Verdict | None) -> str:
@@ -300,7 +329,7 @@ def _words(parameters: Parameters) -> list[str]:
 
 
 def _pairs(text: str) -> list[list[str]]:
-    return [word.split("=") for word in text.split()]
+    return [word.split("=", 1) for word in text.split()]
 
 
 def _listed(header: dict[str, str], key: str) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from ipaddress import ip_address
 from unittest import mock
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from tlsgate.dialogue import sasl
 from tlsgate.dialogue.backend import BackendDialogue, BeginTls, NoLogin, Outcome, Probe, Purpose, SameLogin, Send
+from tlsgate.dialogue.client import ClientFacts, Endpoint
 from tlsgate.dialogue.credentials import Credentials
 from tlsgate.dialogue.events import (
     NEED_DATA,
@@ -104,7 +106,7 @@ _HEARD = {
         b"* OK [CAPABILITY IMAP4rev1 STARTTLS AUTH=PLAIN SASL-IR] hi\r\n",
         b"* OK hi\r\n",
         b"* BYE\r\n",
-        b"* CAPABILITY IMAP4rev1 STARTTLS LOGINDISABLED AUTH=PLAIN\r\n",
+        b"* CAPABILITY IMAP4rev1 STARTTLS LOGINDISABLED AUTH=PLAIN ID\r\n",
         b"cafe0001 OK [CAPABILITY IMAP4rev1] done\r\n",
         b"cafe0001 OK done\r\n",
         b'cafe0001 NO [LIMIT] %hunter2\\" ' + SECRET + b"\r\n",
@@ -114,6 +116,7 @@ _HEARD = {
     ],
     "pop3": [
         b"+OK\r\n",
+        b"+OK [XCLIENT]\r\n",
         b"+OK " + SECRET + b"\r\n",
         b"+ \r\n",
         b"-ERR [SYS/TEMP] " + SECRET + b"\r\n",
@@ -125,6 +128,7 @@ _HEARD = {
         b"220 old.example ESMTP\r\n",
         b"250-old.example\r\n250-STARTTLS\r\n250 AUTH PLAIN LOGIN\r\n",
         b"250-old.example\r\n250 AUTH LOGIN\r\n",
+        b"250-old.example\r\n250-XCLIENT ADDR HELO NAME\r\n250 AUTH LOGIN\r\n",
         b"250 ok\r\n",
         b"334 \r\n",
         b"235 ok\r\n",
@@ -244,11 +248,22 @@ def test_our_side(
 @pytest.mark.parametrize("starttls", [False, True])
 @pytest.mark.parametrize("login", ["same", "probe"])
 @settings(max_examples=150, deadline=None)
-@given(st.data(), _sizes, st.sampled_from([(), ("SASL PLAIN",), ("LOGINDISABLED", "AUTH=PLAIN")]))
+@given(
+    st.data(),
+    _sizes,
+    st.sampled_from([(), ("SASL PLAIN", "XCLIENT"), ("LOGINDISABLED", "AUTH=PLAIN", "ID")]),
+    st.sampled_from([None, ClientFacts(Endpoint(ip_address("2001:db8::7"), 4711), None, helo='a "b" c')]),
+)
 def test_towards_a_backend(
-    protocol: str, starttls: bool, login: str, data: st.DataObject, sizes: list[int], known: tuple[str, ...]
+    protocol: str,
+    starttls: bool,
+    login: str,
+    data: st.DataObject,
+    sizes: list[int],
+    known: tuple[str, ...],
+    client: ClientFacts | None,
 ) -> None:
-    purpose: Purpose = SameLogin(Credentials("alice", SECRET)) if login == "same" else Probe()
+    purpose: Purpose = SameLogin(Credentials("alice", SECRET), client) if login == "same" else Probe()
     with mock.patch("tlsgate.dialogue.imap_backend.secrets.token_hex", return_value="cafe0001"):
         dialogue = _BACKENDS[protocol](purpose, starttls=starttls, hostname="mail.example.org", known=known)
         encrypted, told = not starttls, False

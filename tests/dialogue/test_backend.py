@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tlsgate.dialogue.backend import BackendDialogue, Outcome, SameLogin, Send, plain_response, refusal
+from tlsgate.dialogue.client import ClientFacts
 from tlsgate.dialogue.credentials import Credentials
 from tlsgate.dialogue.events import NEED_DATA, Granted, Refusal, Refused, RemoteProtocolError
 from tlsgate.dialogue.imap_backend import ImapBackend
@@ -62,6 +63,23 @@ def test_a_tag_is_never_used_twice() -> None:
     assert len(tags) == 50
 
 
+def test_id_and_login_have_tags_of_their_own() -> None:
+    """A backend that answers ID twice would grant the login that it hasn't seen yet."""
+    client = ClientFacts(None, None, session="Ab3x")
+    dialogue = ImapBackend(SameLogin(Credentials("alice", b"pw"), client), starttls=False, hostname="mail.example.org")
+    dialogue.receive(b"* OK [CAPABILITY IMAP4rev1 ID] hi\r\n")
+    sent = dialogue.next_event()
+    assert isinstance(sent, Send)
+    assert not _ended(dialogue)
+    tag = sent.data.split(b" ")[0]
+    dialogue.receive(tag + b" OK done\r\n")
+    login = dialogue.next_event()
+    assert isinstance(login, Send) and b"LOGIN" in login.data and not login.data.startswith(tag)
+    dialogue.receive(tag + b" OK in\r\n")
+    with pytest.raises(RemoteProtocolError):
+        dialogue.next_event()
+
+
 @pytest.mark.parametrize(
     ("secret", "said"),
     [
@@ -78,6 +96,17 @@ def test_words_that_quote_the_secret_are_left_out(secret: bytes, said: bytes) ->
     dialogue = _pop3(secret)
     dialogue.receive(b"-ERR [SYS/TEMP] " + said + b"\r\n")
     assert dialogue.next_event() == Outcome(Refused(Refusal.UNAVAILABLE), ())
+
+
+def test_what_the_backend_was_told_stays_known_then() -> None:
+    """The outcome without its words is the same outcome."""
+    login = SameLogin(Credentials("alice", b"hunter2"), ClientFacts(None, None, session="Ab3x"))
+    dialogue = Pop3Backend(login, starttls=False, hostname="mail.example.org", known=("XCLIENT",))
+    for said in (b"+OK hi\r\n", b"+OK\r\n", b"+OK\r\n"):
+        dialogue.receive(said)
+        assert not _ended(dialogue)
+    dialogue.receive(b"-ERR bad password hunter2\r\n")
+    assert dialogue.next_event() == Outcome(Refused(Refusal.AUTHENTICATION_FAILED), ("XCLIENT",), client_told=True)
 
 
 def test_other_words_are_passed_on() -> None:

@@ -40,9 +40,11 @@ def test_only_refusals_that_mean_the_password_say_auth() -> None:
         assert words.smtp.startswith("535") == wrong
 
 
-def test_endings_of_smtp_are_421_but_for_a_leave() -> None:
+def test_endings_of_smtp_are_421_but_for_a_leave_and_a_refusal_for_good() -> None:
+    """A sender that is told 421 comes again; one that is told 554 tells its user (RFC 5321 3.1)."""
+    others = {Ending.LOGOUT: "221", Ending.BLOCKED: "554"}
     for ending, words in ENDINGS.items():
-        assert words.smtp.startswith("221" if ending is Ending.LOGOUT else "421")
+        assert words.smtp.startswith(others.get(ending, "421"))
 
 
 @given(st.binary(max_size=60), st.integers(0, 50))

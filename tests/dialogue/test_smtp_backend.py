@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tlsgate.dialogue.backend import NoLogin, Outcome
+from tlsgate.dialogue.backend import Misconfigured, NoLogin, Outcome
+from tlsgate.dialogue.client import ClientFacts
 from tlsgate.dialogue.events import NEED_DATA, RemoteProtocolError
 from tlsgate.dialogue.smtp_backend import SmtpBackend
 from tlsgate.dialogue.smtp_reply import SmtpReply
@@ -49,3 +50,14 @@ def test_a_reply_behind_the_login_is_a_fault() -> None:
     assert isinstance(backend.next_event(), Outcome)
     with pytest.raises(RemoteProtocolError):
         backend.next_reply()
+
+
+def test_a_backend_that_would_trust_us_blindly_is_told_apart() -> None:
+    """Nothing that a client does leads here: its operator has to act."""
+    backend = SmtpBackend(NoLogin(ClientFacts(None, None)), starttls=False, hostname="mail.example.org")
+    backend.receive(b"220 old.example\r\n")
+    while backend.next_event() is not NEED_DATA:
+        pass
+    backend.receive(b"250-old.example\r\n250 AUTH PLAIN\r\n")
+    with pytest.raises(Misconfigured):
+        backend.next_event()

@@ -20,7 +20,8 @@ Escapes: ``⏎`` CR LF, ``␊`` LF, ``␍`` CR, ``␀`` NUL, ``\\xNN`` any octet
 Header keys: ``rows`` (of the list of attack cases), ``about``, ``channel`` (cleartext, encrypted), ``bounds``,
 ``mechanisms``, ``capabilities`` (separated by ``|``), ``size``, ``recipients``, ``backend`` (the keywords that the
 backend of a submission session turns out to have), for backends ``login`` ("probe", "none" or "user secret"),
-``starttls``, ``known``; and ``splits``, which segment edges mean something:
+``starttls``, ``known``, ``client`` (what is to be told of the client: words of key=value); and ``splits``, which
+segment edges mean something:
 
 - ``any``: none does. All input may arrive in one piece or byte by byte, with the same events.
 - ``groups``: input must not run ahead of the answer to what was sent before, else any edge will do.

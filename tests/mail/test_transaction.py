@@ -72,6 +72,7 @@ async def test_a_message_arrives_as_it_was_sent(nursery: trio.Nursery) -> None:
         assert await message(client, b"") == b"250 2.0.0 Queued"
         assert (await client.ask(b"QUIT")).startswith(b"221 ")
         await running.quiet()
+        await server.talks[0].cut.wait()
         assert server.messages == [BODY.removesuffix(b"\r\n"), b""]
         assert len(server.talks) == 1
         told = running.trace.sessions[0].of("message")

@@ -10,3 +10,10 @@ class Verdict(enum.StrEnum):
 
     ACCEPTED = "accepted"
     OVER_CAPACITY = "over_capacity"
+    OVER_NETWORK_CAP = "over_network_cap"
+    OVER_RATE = "over_rate"
+    BLOCKED = "blocked"
+    BANNED = "banned"
+    DNSBL = "dnsbl"
+    NO_PROXY_HEADER = "no_proxy_header"
+    STATE_DOWN = "state_down"

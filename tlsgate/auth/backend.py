@@ -7,7 +7,7 @@ from tlsgate.dialogue.credentials import Credentials
 from tlsgate.dialogue.events import Refusal, Refused
 
 
-def judge(shown: Credentials) -> Finding | Refused:
+async def judge(shown: Credentials) -> Finding | Refused:
     """Only the backend can tell. To act as somebody else needs a source that can allow it; this one can't."""
     if shown.authzid not in ("", shown.user):
         return Refused(Refusal.AUTHORIZATION_FAILED)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from tlsgate.config import LoginMode
 from tlsgate.dialogue.backend import NoLogin, SameLogin
@@ -16,9 +16,10 @@ class Finding(enum.Enum):
 
     RIGHT = enum.auto()  # it has checked the secret itself
     UNDECIDED = enum.auto()  # only the backend's own login can tell
+    UNAVAILABLE = enum.auto()  # it should know, and can't tell now
 
 
-Judge = Callable[[Credentials], Finding | Refused]
+Judge = Callable[[Credentials], Awaitable[Finding | Refused]]
 
 
 def login_purpose(found: Finding, shown: Credentials, login: LoginMode) -> SameLogin | NoLogin | Refused:
@@ -27,6 +28,8 @@ def login_purpose(found: Finding, shown: Credentials, login: LoginMode) -> SameL
     A backend that isn't asked for a login can't judge one: what no source has found right is refused there.
     """
     match login:
+        case _ if found is Finding.UNAVAILABLE:
+            return Refused(Refusal.UNAVAILABLE)
         case LoginMode.SAME:
             return SameLogin(shown)
         case LoginMode.NONE if found is Finding.RIGHT:

@@ -7,7 +7,7 @@ from enum import Enum
 
 from msgspec.structs import fields
 
-from tlsgate.config.enums import AuthSource, Mechanism, Protocol
+from tlsgate.config.enums import AuthSource, LoginMode, Mechanism, Protocol
 from tlsgate.config.fault import KeyPath, dotted
 from tlsgate.config.schema import Config, Section
 
@@ -15,32 +15,22 @@ from tlsgate.config.schema import Config, Section
 # What is built loses its line. "[]" stands for any index, "*" for any name.
 PENDING: Mapping[str, tuple[Enum, ...]] = {
     "server.workers": (),
-    "server.state_directory": (),
     "tls.client_ca": (),
     "listeners[].protocol": (Protocol.IMAP, Protocol.POP3, Protocol.SUBMISSION),
     "listeners[].require_tls": (),
     "listeners[].proxy_protocol_from": (),
-    "pools.*.login": (),
+    "pools.*.login": (LoginMode.NONE,),
     "pools.*.master_user": (),
     "pools.*.master_separator": (),
     "pools.*.master_password_file": (),
     "pools.*.client_address": (),
     "routes": (),
-    "auth.source": (AuthSource.BACKEND,),
+    "auth.source": (AuthSource.BACKEND, AuthSource.USERS_FILE),
     "auth.mechanisms": (Mechanism.PLAIN, Mechanism.LOGIN),
-    "auth.users_file": (),
     "auth.auth_http": (),
     "auth.oauth": (),
-    "limits.connections_per_network": (),
-    "limits.connections_per_user": (),
-    "limits.rate_per_network": (),
-    "limits.handshakes": (),
-    "limits.ipv4_prefix": (),
-    "limits.ipv6_prefix": (),
     "limits.messages_per_user": (),
     "limits.recipients_per_user": (),
-    "admission": (),
-    "bans": (),
     "dns": (),
     "dnsbl": (),
     "screening": (),

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from tlsgate.dialogue import sasl
 from tlsgate.dialogue.buffer import LineTooLong, ReceiveBuffer
+from tlsgate.dialogue.client import ClientFacts
 from tlsgate.dialogue.credentials import Credentials
 from tlsgate.dialogue.events import NEED_DATA, Granted, LocalProtocolError, NeedData, Refused, RemoteProtocolError
 from tlsgate.dialogue.imap_syntax import escaped
@@ -38,10 +39,14 @@ class BeginTls:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The dialogue's end. ``verdict``: None after a mere probe; ``capabilities``: what the backend says it can do."""
+    """The dialogue's end. ``verdict``: None after a mere probe; ``capabilities``: what the backend says it can do.
+
+    ``client_told``: the backend has taken what the purpose tells of the client.
+    """
 
     verdict: Granted | Refused | None
     capabilities: tuple[str, ...]
+    client_told: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +56,27 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class SameLogin:
-    """Log in as the client did, with its own secret."""
+    """Log in as the client did, with its own secret.
+
+    ``client``: tell the backend of it before, if it takes that; None for a pool that tells nothing.
+    """
 
     credentials: Credentials
+    client: ClientFacts | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class NoLogin:
-    """The backend trusts us: no login (SMTP only)."""
+    """The backend trusts us: no login (SMTP only).
+
+    ``client``: tell the backend of it; one that doesn't take that isn't used, for it would take its mail for ours.
+    """
+
+    client: ClientFacts | None = None
+
+
+class Misconfigured(RemoteProtocolError):
+    """The backend isn't set up for what its pool asks of it: a fault that its operator must hear of."""
 
 
 Purpose = Probe | SameLogin | NoLogin
@@ -116,7 +134,7 @@ class BackendDialogue(ABC):
             return outcome
         if not _shows_secret(verdict.text, self._purpose.credentials):
             return outcome
-        return Outcome(replace(verdict, text=""), outcome.capabilities)
+        return replace(outcome, verdict=replace(verdict, text=""))
 
     # -- for the protocols --------------------------------------------------------------------------
 

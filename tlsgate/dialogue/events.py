@@ -53,6 +53,10 @@ class Ending(enum.StrEnum):
     LOGIN_TIMEOUT = "login_timeout"
     IDLE_TIMEOUT = "idle_timeout"
     OVER_CAPACITY = "over_capacity"
+    OVER_NETWORK_CAP = "over_network_cap"
+    OVER_RATE = "over_rate"
+    BLOCKED = "blocked"
+    BANNED = "banned"
     SHUTDOWN = "shutdown"
     FAULT = "fault"
 

@@ -1,10 +1,11 @@
-"""IMAP towards a backend: greeting, STARTTLS, login (RFC 9051 6.2, RFC 4959, RFC 5530)."""
+"""IMAP towards a backend: greeting, STARTTLS, ID, login (RFC 9051 6.2, RFC 2971, RFC 4959, RFC 5530)."""
 
 from __future__ import annotations
 
 import re
 import secrets
 from collections.abc import Generator
+from dataclasses import replace
 from functools import lru_cache
 
 from tlsgate.dialogue import sasl
@@ -20,8 +21,10 @@ from tlsgate.dialogue.backend import (
     plain_response,
     refusal,
 )
+from tlsgate.dialogue.client import ClientFacts
 from tlsgate.dialogue.credentials import Credentials
 from tlsgate.dialogue.events import Granted, LocalProtocolError, NeedData, Refusal, Refused, RemoteProtocolError
+from tlsgate.dialogue.imap_id import id_fields
 from tlsgate.dialogue.imap_syntax import LITERAL, quoted
 from tlsgate.dialogue.replies import printable
 
@@ -47,7 +50,7 @@ class ImapBackend(BackendDialogue):
 
     def _run(self) -> Steps:
         # Nobody on the backend's side can know our tag in advance, so no reply to it can be older than the command.
-        self._tag = secrets.token_hex(4).encode()
+        self._tag = _new_tag()
         capabilities = self._greeted((yield from self._read_line()))
         if self._starttls:
             capabilities = capabilities or (yield from self._capability())
@@ -62,6 +65,12 @@ class ImapBackend(BackendDialogue):
                 capabilities = capabilities or (yield from self._capability())
                 yield Send(self._tag + b" LOGOUT\r\n")
                 return Outcome(None, capabilities)
+            case SameLogin(who, ClientFacts() as client):
+                capabilities = capabilities or self._known or (yield from self._capability())
+                told = yield from self._id(client, capabilities)
+                self._nothing_behind()
+                outcome = yield from self._login(who, capabilities)
+                return replace(outcome, client_told=told)
             case SameLogin(who):
                 self._nothing_behind()
                 return (yield from self._login(who, capabilities or self._known))
@@ -79,6 +88,17 @@ class ImapBackend(BackendDialogue):
         yield Send(self._tag + b" CAPABILITY\r\n")
         _, untagged = yield from self._tagged_ok()
         return untagged
+
+    def _id(self, client: ClientFacts, capabilities: tuple[str, ...]) -> Generator[Send | NeedData, None, bool]:
+        """Tell who the client is; whether the backend takes that."""
+        if "ID" not in _upper(capabilities):
+            return False
+        yield Send(self._tag + b" ID " + id_fields(client) + b"\r\n")
+        line, _ = yield from self._reply()
+        if line.startswith(b"+"):
+            raise RemoteProtocolError("ID is answered by a continuation request")
+        self._tag = _new_tag()  # a second reply to this one must not be the login's
+        return (line + b" ")[:3].upper() == b"OK "
 
     def _exchange(self, command: bytes) -> Generator[Send | NeedData, None, None]:
         yield Send(self._tag + b" " + command + b"\r\n")
@@ -136,6 +156,10 @@ class ImapBackend(BackendDialogue):
             b"%s {%d}\r\n" % (name, len(who.secret)),
             who.secret + b"\r\n",
         ]
+
+
+def _new_tag() -> bytes:
+    return secrets.token_hex(4).encode()
 
 
 def _verdict(line: bytes, untagged: tuple[str, ...]) -> Granted | Refused:

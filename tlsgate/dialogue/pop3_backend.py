@@ -1,11 +1,11 @@
-"""POP3 towards a backend: greeting, STLS, login (RFC 1939, RFC 2449, RFC 2595, RFC 3206, RFC 5034)."""
+"""POP3 towards a backend: greeting, STLS, XCLIENT, login (RFC 1939, RFC 2449, RFC 2595, RFC 3206, RFC 5034)."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Generator
 
-from tlsgate.dialogue import sasl
+from tlsgate.dialogue import sasl, xclient
 from tlsgate.dialogue.backend import (
     BackendDialogue,
     BeginTls,
@@ -18,6 +18,7 @@ from tlsgate.dialogue.backend import (
     plain_response,
     refusal,
 )
+from tlsgate.dialogue.client import ClientFacts
 from tlsgate.dialogue.credentials import Credentials
 from tlsgate.dialogue.events import Granted, LocalProtocolError, NeedData, Refusal, Refused, RemoteProtocolError
 from tlsgate.dialogue.replies import printable
@@ -46,7 +47,7 @@ class Pop3Backend(BackendDialogue):
     """See ``backend.BackendDialogue``."""
 
     def _run(self) -> Steps:
-        yield from self._positive("greeting")
+        greeting = yield from self._positive("greeting")
         if self._starttls:
             yield Send(b"STLS\r\n")
             yield from self._positive("STLS")
@@ -57,10 +58,11 @@ class Pop3Backend(BackendDialogue):
                 capabilities = yield from self._capa()
                 yield Send(b"QUIT\r\n")
                 return Outcome(None, capabilities)
-            case SameLogin(who):
+            case SameLogin(who, client):
+                told = client is not None and (yield from self._xclient(client, greeting))
                 self._nothing_behind()
                 verdict = yield from self._login(who)
-                return Outcome(verdict, self._known)
+                return Outcome(verdict, self._known, told)
             case NoLogin():
                 raise LocalProtocolError("POP3 needs a login")
 
@@ -79,6 +81,22 @@ class Pop3Backend(BackendDialogue):
         while (line := (yield from self._read_line())) != b".":
             capabilities.append(printable(line))
         return tuple(capabilities)
+
+    def _xclient(self, client: ClientFacts, greeting: bytes) -> Generator[Send | NeedData, None, bool]:
+        """Tell who the client is; whether the backend takes that. Dovecot offers it in its greeting alone."""
+        if b"[XCLIENT]" not in greeting.upper():
+            capabilities = self._known or (yield from self._capa())
+            if not any(name.upper().split(" ")[0] == "XCLIENT" for name in capabilities):
+                return False
+        command = xclient.pop3_command(client)
+        if command is None:
+            return False
+        self._nothing_behind()
+        yield Send(command)
+        line = yield from self._read_line()
+        if line[:3].upper() != b"+OK" and line[:4].upper() != b"-ERR":
+            raise RemoteProtocolError("XCLIENT is answered by neither +OK nor -ERR")
+        return line[:1] == b"+"
 
     def _login(self, who: Credentials) -> Generator[Send | NeedData, None, Granted | Refused]:
         kinds = {name.split(" ")[0].upper(): name.upper().split(" ")[1:] for name in self._known}

@@ -54,6 +54,10 @@ ENDINGS: dict[Ending, Words] = {
     Ending.LOGIN_TIMEOUT: Words("", "SYS/TEMP", "421 4.4.2", "Timeout before login"),
     Ending.IDLE_TIMEOUT: Words("", "SYS/TEMP", "421 4.4.2", "Idle for too long"),
     Ending.OVER_CAPACITY: Words("UNAVAILABLE", "SYS/TEMP", "421 4.3.2", "Too many connections, try again later"),
+    Ending.OVER_NETWORK_CAP: Words("LIMIT", "SYS/TEMP", "421 4.7.0", "Too many connections from your network"),
+    Ending.OVER_RATE: Words("LIMIT", "SYS/TEMP", "421 4.7.0", "Too many new connections from your network, slow down"),
+    Ending.BLOCKED: Words("CONTACTADMIN", "SYS/PERM", "554 5.7.1", "Your network is refused here"),
+    Ending.BANNED: Words("UNAVAILABLE", "SYS/TEMP", "421 4.7.0", "Too many failed logins from your network"),
     Ending.SHUTDOWN: Words("UNAVAILABLE", "SYS/TEMP", "421 4.3.2", "Shutting down, try again later"),
     Ending.FAULT: Words("UNAVAILABLE", "SYS/TEMP", "421 4.3.0", "Internal fault, try again later"),
 }

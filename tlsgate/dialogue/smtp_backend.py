@@ -1,13 +1,14 @@
-"""SMTP towards a backend: greeting, EHLO, STARTTLS, AUTH (RFC 5321, RFC 3207, RFC 4954)."""
+"""SMTP towards a backend: greeting, EHLO, STARTTLS, XCLIENT, AUTH (RFC 5321, RFC 3207, RFC 4954)."""
 
 from __future__ import annotations
 
 from collections.abc import Generator
 
-from tlsgate.dialogue import sasl
+from tlsgate.dialogue import sasl, xclient
 from tlsgate.dialogue.backend import (
     BackendDialogue,
     BeginTls,
+    Misconfigured,
     NoLogin,
     Outcome,
     Probe,
@@ -18,12 +19,15 @@ from tlsgate.dialogue.backend import (
     plain_response,
     refusal,
 )
+from tlsgate.dialogue.client import ClientFacts
 from tlsgate.dialogue.credentials import Credentials
 from tlsgate.dialogue.events import NEED_DATA, Granted, NeedData, Refusal, Refused, RemoteProtocolError
 from tlsgate.dialogue.smtp_reply import ReplyReader, SmtpReply
 
 # Beside 535, what servers say to a wrong password. 530 and 538 ask for TLS: a matter between the backend and us.
 _AUTH_REFUSALS = (501, 534, 550, 554)
+# XCLIENT is not for us, or not for this client (an IPv6 address where the server has IPv4 only).
+_XCLIENT_REFUSALS = (500, 501, 502, 503, 504, 550)
 _LONGEST_COMMAND = 510  # RFC 5321 4.5.3.1.4, without CR LF; RFC 4954 4 holds an initial response to it
 
 
@@ -66,12 +70,16 @@ class SmtpBackend(BackendDialogue):
             case Probe():
                 yield Send(b"QUIT\r\n")
                 return Outcome(None, keywords)
+            case NoLogin(ClientFacts() as client):
+                return (yield from self._vouch(client, keywords))
             case NoLogin():
                 return Outcome(Granted(), keywords)
-            case SameLogin(who):
+            case SameLogin(who, client):
+                again = None if client is None else (yield from self._xclient(client, "", keywords))
+                keywords = keywords if again is None else again
                 self._nothing_behind()
                 verdict = yield from self._auth(who, keywords)
-                return Outcome(verdict, keywords)
+                return Outcome(verdict, keywords, again is not None)
 
     def _reply(self) -> Generator[NeedData, None, SmtpReply]:
         while (said := self.next_reply()) is NEED_DATA:
@@ -79,16 +87,46 @@ class SmtpBackend(BackendDialogue):
         assert isinstance(said, SmtpReply)  # noqa: S101 - narrows the enum away
         return said
 
-    def _ehlo(self) -> Generator[Send | NeedData, None, tuple[str, ...]]:
-        yield Send(f"EHLO {self._hostname}\r\n".encode())
+    def _ehlo(self, name: str | None = None) -> Generator[Send | NeedData, None, tuple[str, ...]]:
+        name = name or self._hostname
+        yield Send(f"EHLO {name}\r\n".encode())
         said = yield from self._reply()
         if said.code == 250:
             return said.lines[1:]
-        yield Send(f"HELO {self._hostname}\r\n".encode())
+        yield Send(f"HELO {name}\r\n".encode())
         said = yield from self._reply()
         if said.code != 250:
             raise RemoteProtocolError(f"EHLO and HELO are refused: {said.code}")
         return ()
+
+    def _vouch(self, client: ClientFacts, keywords: tuple[str, ...]) -> Steps:
+        """Tell who the client is in the place of a login."""
+        try:
+            again = yield from self._xclient(client, client.login, keywords)
+        except xclient.LoginTooLong:
+            return Outcome(Refused(Refusal.CONTACT_ADMIN, "User name is too long"), keywords)
+        if again is None:
+            raise Misconfigured("backend doesn't take XCLIENT from us, and would take the client's mail for ours")
+        return Outcome(Granted(), again, client_told=True)
+
+    def _xclient(
+        self, client: ClientFacts, login: str, keywords: tuple[str, ...]
+    ) -> Generator[Send | NeedData, None, tuple[str, ...] | None]:
+        """Tell who the client is: the keywords that count then, None where the backend doesn't take it.
+
+        Raises LoginTooLong.
+        """
+        attributes = xclient.offered(keywords)
+        if not attributes:
+            return None
+        for number, command in enumerate(xclient.smtp_commands(client, login, attributes)):
+            yield Send(command)
+            said = yield from self._reply()
+            if said.code in _XCLIENT_REFUSALS and not number:
+                return None
+            if said.code != 220:
+                raise RemoteProtocolError(f"XCLIENT is answered by {said.code} {said.text[:100]}")
+        return (yield from self._ehlo(xclient.ehlo_name(client, self._hostname)))
 
     def _auth(self, who: Credentials, keywords: tuple[str, ...]) -> Generator[Send | NeedData, None, Granted | Refused]:
         first, *others = _auth_lines(who, keywords)

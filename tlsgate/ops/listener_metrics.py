@@ -37,7 +37,7 @@ class ListenerMetrics:
         self.logins: dict[tuple[str, ...], int] = defaultdict(int)
         self.messages: dict[tuple[str, ...], int] = defaultdict(int)
         self.phases = dict.fromkeys(Phase, 0)
-        self.cleartext = self.up = self.down = 0
+        self.cleartext = self.delayed = self.up = self.down = 0
         self.handshake_seconds = Distribution(_LATENCY)
         self.login_seconds = Distribution(_LATENCY)
         self.session_seconds = Distribution(_DURATION)
@@ -69,6 +69,10 @@ class ListenerMetrics:
     def cleartext_auth_refused(self) -> None:
         """A login was tried before TLS."""
         self.cleartext += 1
+
+    def login_delayed(self) -> None:
+        """A login was held back for what failed before it."""
+        self.delayed += 1
 
     def message(self, result: str) -> None:
         """A message was judged."""
@@ -124,6 +128,9 @@ class ListenersCollector(Collector):
         cleartext = CounterMetricFamily(
             "tlsgate_cleartext_auth_refused", "Logins that were tried before TLS, and refused.", labels=("listener",)
         )
+        delayed = CounterMetricFamily(
+            "tlsgate_logins_delayed", "Logins that were held back for what failed before them.", labels=("listener",)
+        )
         octets = CounterMetricFamily(
             "tlsgate_relayed_bytes",
             "Octets behind the login, counted at a session's end.",
@@ -131,9 +138,10 @@ class ListenersCollector(Collector):
         )
         for listener, counted in listeners:
             cleartext.add_metric((listener,), counted.cleartext)
+            delayed.add_metric((listener,), counted.delayed)
             octets.add_metric((listener, "up"), counted.up)
             octets.add_metric((listener, "down"), counted.down)
-        yield from (cleartext, octets)
+        yield from (cleartext, delayed, octets)
 
 
 def _histogram(name: str, text: str, parts: list[Distribution]) -> HistogramMetricFamily:

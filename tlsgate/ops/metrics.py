@@ -33,6 +33,7 @@ class Metrics:
             registry=registry,
         )
         self.config_reload = Counter("tlsgate_config_reload", "Reloads of the config.", ("result",), registry=registry)
+        self.bans = Gauge("tlsgate_bans", "Networks that are banned.", registry=registry)
         build = Gauge("tlsgate_build_info", "Always 1.", ("version", "openssl"), registry=registry)
         build.labels(__version__, SSL.OpenSSL_version(SSL.OPENSSL_VERSION).decode()).set(1)
         registry.register(_LogLines(log))

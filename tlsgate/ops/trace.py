@@ -23,9 +23,10 @@ class ListenerTrace:
         self.metrics = metrics
         self.log = log
 
-    def refused(self, result: str) -> None:
+    def refused(self, result: str, client: str, reason: str) -> None:
         """A connection was refused before its session began."""
         self.metrics.connection(result)
+        self.log.emit("refused", client=client, listener=self.name, result=result, reason=reason)
 
     def accepted(self, client: str, port: int) -> SessionTrace:
         """A session begins."""
@@ -81,6 +82,11 @@ class SessionTrace:
         """A login was refused for what the client has shown."""
         self._listener.metrics.login(mechanism, "failed", None)
         self._emit("auth_failed", "warning", user=user, mechanism=mechanism, reason=reason)
+
+    def login_delayed(self, mechanism: str, user: str, seconds: float) -> None:
+        """A login waits for what failed before it."""
+        self._listener.metrics.login_delayed()
+        self._emit("login_delayed", "info", user=user, mechanism=mechanism, seconds=seconds)
 
     def login_unavailable(self, mechanism: str, user: str, reason: str) -> None:
         """A login couldn't be judged or served: not the client's fault."""

@@ -1,0 +1,130 @@
+"""The users file as a config names it: what check says of it, and what isn't served."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.gate import HOSTNAME, authority
+from tlsgate.cli import main
+from tlsgate.config import load
+from tlsgate.prepared import prepare, refuse_unbuilt
+from tlsgate.workers.process import CannotStart
+
+SHA = "{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ="
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    """A good config; its [auth] and the pool's login are put in by ``written``."""
+    issued = authority().issue_cert(HOSTNAME)
+    (tmp_path / "chain.pem").write_bytes(b"".join(pem.bytes() for pem in issued.cert_chain_pems))
+    issued.private_key_pem.write_to_path(tmp_path / "key.pem")
+    return tmp_path / "tlsgate.toml"
+
+
+def written(config: Path, auth: str, login: str = "same", protocol: str = "submission") -> Path:
+    config.write_text(f"""
+[server]
+hostname = "{HOSTNAME}"
+[tls]
+certificate = "chain.pem"
+private_key = "key.pem"
+[[listeners]]
+name = "a"
+protocol = "{protocol}"
+address = "127.0.0.1:0"
+tls = "implicit"
+pool = "a"
+[pools.a]
+backends = [{{ address = "127.0.0.1:1" }}]
+login = "{login}"
+[auth]
+{auth}
+""")
+    return config
+
+
+USERS_FILE = 'source = "users-file"\nusers_file = "users"\n'
+
+
+@pytest.mark.parametrize(
+    ("auth", "login"),
+    [
+        ('source = "backend"', "same"),
+        (USERS_FILE, "same"),
+        (USERS_FILE, "none"),
+        ('source = ["users-file", "backend"]\nusers_file = "users"', "same"),
+    ],
+)
+def test_what_is_served(config: Path, auth: str, login: str) -> None:
+    refuse_unbuilt(load(written(config, auth, login)))
+
+
+@pytest.mark.parametrize(
+    ("auth", "login", "why"),
+    [
+        ('source = "auth-http"\nauth_http = "http://127.0.0.1/"', "same", "auth.source: auth-http is not active yet"),
+        (
+            'source = ["users-file", "auth-http"]\nusers_file = "users"\nauth_http = "http://127.0.0.1/"',
+            "none",
+            "auth.source: auth-http is not active yet",
+        ),
+        (
+            f"{USERS_FILE}",
+            'master"\nmaster_user = "m"\nmaster_password_file = "p',
+            "pools.a.login: master is not active yet; only none or same is",
+        ),
+    ],
+)
+def test_who_gets_in_is_never_decided_by_another_than_the_config_says(
+    config: Path, auth: str, login: str, why: str
+) -> None:
+    with pytest.raises(CannotStart, match=why):
+        refuse_unbuilt(load(written(config, auth, login)))
+
+
+def test_check_tells_faulty_lines_by_their_numbers(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    users = config.parent / "users"
+    users.write_text(f"ann:{SHA}\nbob:hunter2\n# a comment\nann:{SHA}\n")
+    users.chmod(0o644)
+    assert main(["check", "--config", str(written(config, USERS_FILE, "none"))]) == 0
+    said = capsys.readouterr()
+    lines = said.out.splitlines()
+    assert f"{users}: everybody on this host can read the hashes; chmod o-r" in lines
+    assert f"{users}:2: its hash is malformed" in lines
+    assert any(line.startswith(f"{users}:4: ") for line in lines)
+    assert "hunter2" not in said.out
+    assert "not active yet" not in said.out
+    assert said.err == ""
+
+
+def test_a_sound_file_is_worth_no_word(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    users = config.parent / "users"
+    users.write_text(f"ann:{SHA}\n")
+    users.chmod(0o640)
+    assert main(["check", "--config", str(written(config, USERS_FILE, "none"))]) == 0
+    assert str(users) not in capsys.readouterr().out
+
+
+def test_a_missing_file_is_a_fault_of_the_config_beside_the_others(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    written(config, USERS_FILE).write_text(config.read_text().replace("key.pem", "gone.pem"))
+    for command in ("check", "run"):
+        assert main([command, "--config", str(config)]) == 2
+        first, second = capsys.readouterr().err.splitlines()
+        assert first.startswith(f"{config.parent / 'gone.pem'}: ")
+        assert second.startswith(f"auth.users_file: {config.parent / 'users'}: No such file or directory; ")
+
+
+def test_a_file_that_no_source_needs_is_not_read(config: Path) -> None:
+    assert prepare(load(written(config, 'source = "backend"\nusers_file = "users"'))).users is None
+
+
+def test_sources_that_are_never_asked_are_told(config: Path) -> None:
+    (config.parent / "users").write_text(f"ann:{SHA}\n")
+    for order, told in (('"users-file", "backend"', False), ('"backend", "users-file"', True)):
+        prepared = prepare(load(written(config, f'source = [{order}]\nusers_file = "users"')))
+        assert any(remark.about == "auth.source" for remark in prepared.remarks()) is told

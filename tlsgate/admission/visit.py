@@ -1,0 +1,69 @@
+"""One connection that was let in: what it may ask of admission as it goes on, and what it must give back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tlsgate.admission.door import Entry
+from tlsgate.admission.handshakes import Handshakes
+from tlsgate.admission.penalties import Penalties
+from tlsgate.admission.rules import Standing
+from tlsgate.state.store import Place, Store
+
+_EXEMPT = (Standing.ALLOWED, Standing.TRUSTED)  # webmail and monitoring speak for many users
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What a listener's visits share. ``leave`` is told of each that ends. ``per_user``: places of one user name."""
+
+    store: Store
+    penalties: Penalties
+    handshakes: Handshakes
+    per_user: int
+    leave: Callable[[Visit], None]
+
+
+class Visit:
+    """What one connection holds. ``leave`` gives all of it back, once, however the session ends."""
+
+    __slots__ = ("_desk", "_user", "entry")
+
+    def __init__(self, entry: Entry, desk: Desk) -> None:
+        self.entry = entry
+        self._desk = desk
+        self._user: str | None = None
+
+    @property
+    def handshakes(self) -> Handshakes:
+        """Where a handshake takes its place."""
+        return self._desk.handshakes
+
+    async def before_login(self, user: str) -> float | None:
+        """How many seconds an attempt waits before it is looked at; None when the client is banned by now."""
+        if self.entry.standing in _EXEMPT:
+            return 0.0
+        return await self._desk.penalties.before_login(self.entry.client, user)
+
+    async def failed(self, user: str | None, secret: bytes | None) -> None:
+        """A login was refused. ``secret``: what was shown, None when it wasn't looked at."""
+        if self.entry.standing not in _EXEMPT:
+            await self._desk.penalties.failed(self.entry.client, user, secret)
+
+    async def logged_in(self, user: str) -> bool:
+        """A login is good; False when this user has no place left."""
+        key = f"user {user.casefold()}"
+        if await self._desk.store.enter((Place(key, self._desk.per_user),)) is not None:
+            return False
+        self._user = key
+        if self.entry.standing not in _EXEMPT:
+            await self._desk.penalties.logged_in(self.entry.client, user)
+        return True
+
+    def leave(self) -> None:
+        """The connection is closed."""
+        if self._user is not None:
+            self._desk.store.leave((self._user,))
+            self._user = None
+        self._desk.leave(self)

@@ -1,0 +1,93 @@
+"""The text of a users file: Dovecot's passwd-file lines and Apache's htpasswd lines, "user:hash[:…]"."""
+
+from __future__ import annotations
+
+import codecs
+import io
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from tlsgate.auth.hashes import Kind, PasswordHash, is_locked, read_hash
+from tlsgate.dialogue.credentials import Credentials, CredentialsError
+
+MOST_FAULTS = 100
+_LONGEST_LINE = 8192
+_EXTRA = 7  # user, hash, uid, gid, gecos, home, shell come first
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What is wrong with a line, or (``line`` 0) with the file. ``text`` shows nothing of the line."""
+
+    line: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Users:
+    """``hashes``: by user name, None for one who is locked. ``faults``: the first MOST_FAULTS of ``faulty`` lines.
+
+    ``dummy``: a hash of the kind that is the most common, None if there is no hash at all.
+    """
+
+    hashes: Mapping[str, PasswordHash | None] = field(repr=False)
+    dummy: PasswordHash | None
+    faults: tuple[Fault, ...]
+    faulty: int
+
+
+def read_users(data: bytes) -> Users:
+    """What a users file says. A faulty line is left out; of lines for the same user, the first counts."""
+    hashes: dict[str, PasswordHash | None] = {}
+    lines: dict[str, int] = {}
+    faults: list[Fault] = []
+    faulty = 0
+    for number, line in enumerate(io.BytesIO(data.removeprefix(codecs.BOM_UTF8)), start=1):
+        line = line.rstrip(b"\r\n")
+        if not line.strip() or line.startswith(b"#"):
+            continue
+        try:
+            user, found = _entry(line)
+            if (taken := lines.setdefault(user, number)) != number:
+                raise ValueError(f"its user is that of line {taken}, which counts")
+            hashes[user] = found
+        except ValueError as fault:
+            faulty += 1
+            if len(faults) < MOST_FAULTS:
+                faults.append(Fault(number, str(fault)))
+    return Users(hashes, _typical(hashes), tuple(faults), faulty)
+
+
+def _entry(line: bytes) -> tuple[str, PasswordHash | None]:
+    """One line's user and hash, None for one who is locked. Raises ValueError."""
+    if len(line) > _LONGEST_LINE:
+        raise ValueError(f"it is longer than {_LONGEST_LINE} octets")
+    try:
+        text = line.decode()
+    except UnicodeDecodeError:
+        raise ValueError("it isn't UTF-8") from None
+    user, colon, rest = text.partition(":")
+    if not colon:
+        raise ValueError("it isn't user:hash")
+    try:
+        Credentials(user, b"any")
+    except CredentialsError as fault:
+        raise ValueError(f"nobody can log in so: {fault}") from None
+    password, *others = rest.split(":")
+    extra = ":".join(others[_EXTRA - 2 :]).split()
+    if any(each.startswith("allow_") for each in extra):
+        raise ValueError("it allows some networks only (allow_nets), which isn't looked at here")
+    if is_locked(password) or any(each.partition("=")[0] == "nologin" for each in extra):
+        return user, None
+    return user, read_hash(password)
+
+
+def _typical(hashes: Mapping[str, PasswordHash | None]) -> PasswordHash | None:
+    counted: Counter[Kind] = Counter()
+    first: dict[Kind, PasswordHash] = {}
+    for each in hashes.values():
+        if each is not None:
+            counted[each.kind] += 1
+            first.setdefault(each.kind, each)
+    return first[counted.most_common(1)[0][0]] if counted else None

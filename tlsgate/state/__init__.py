@@ -1,0 +1,1 @@
+"""Counts, rates and records that more than one session shares: in memory, or behind the same interface elsewhere."""
