@@ -21,19 +21,22 @@ import trustme
 from tests.legacy_server import SECRET, USER
 from tlsgate import config
 from tlsgate.admission.bans import Ban, Bans
-from tlsgate.admission.door import Door
+from tlsgate.admission.door import Door, Entry
 from tlsgate.admission.handshakes import Handshakes
-from tlsgate.admission.network import NetworkLengths
+from tlsgate.admission.network import NetworkLengths, parse_network
 from tlsgate.admission.penalties import StoredPenalties
+from tlsgate.admission.prefixes import PrefixSet
 from tlsgate.admission.rules import AddressRules, load_rules
+from tlsgate.admission.screened import Screener
 from tlsgate.admission.visit import Desk, Visit
+from tlsgate.arrival import Arrival
 from tlsgate.auth import backend as asking_backend
 from tlsgate.auth.judgement import Judge
 from tlsgate.backends.pool import Pool
-from tlsgate.config import Address, HostPort, Limits, LoginMode, Protocol, TlsMode
+from tlsgate.config import Address, ClientAddress, HostPort, Limits, LoginMode, Protocol, TlsMode
 from tlsgate.listener import Listener, bind
 from tlsgate.relay import Pump
-from tlsgate.session import Service
+from tlsgate.session import Service, Session
 from tlsgate.state.memory import Memory
 from tlsgate.tls.accept import TlsFacts
 from tlsgate.tls.contexts import ServerContexts
@@ -69,6 +72,8 @@ def client_tls() -> ssl.SSLContext:
 class Records:
     """What a session has told, in order. ``fault_at``: a call that fails, for tests of faults."""
 
+    session_id = "Ab3x"
+
     def __init__(self, fault_at: str = "") -> None:
         self.calls: list[tuple[str, tuple[object, ...]]] = []
         self._fault_at = fault_at
@@ -99,6 +104,12 @@ class Records:
     def auth_failed(self, mechanism: str, user: str | None, reason: str) -> None:
         self._note("auth_failed", mechanism, user, reason)
 
+    def screened(self, result: str, score: int, found: str) -> None:
+        self._note("screened", result, score, found)
+
+    def client_known(self, name: str | None, found: str) -> None:
+        self._note("client_known", name, found)
+
     def login_delayed(self, mechanism: str, user: str, seconds: float) -> None:
         self._note("login_delayed", mechanism, user, seconds)
 
@@ -127,13 +138,14 @@ class ListenerRecords:
     def __init__(self, fault_at: str = "") -> None:
         self.refusals: list[str] = []
         self.reasons: list[str] = []
+        self.refused_clients: list[tuple[str, int]] = []
         self.sessions: list[Records] = []
         self.clients: list[tuple[str, int]] = []
         self.shortages = 0
         self._fault_at = fault_at
 
-    def refused(self, result: str, client: str, reason: str) -> None:
-        assert client
+    def refused(self, result: str, client: str, port: int, reason: str) -> None:
+        self.refused_clients.append((client, port))
         self.refusals.append(result)
         self.reasons.append(reason)
 
@@ -186,11 +198,17 @@ class BackendRecords:
 
 
 def pool_of(
-    *addresses: Address, login: LoginMode = LoginMode.SAME, connect_timeout: float = 5.0, connections: int = 1000
+    *addresses: Address,
+    login: LoginMode = LoginMode.SAME,
+    connect_timeout: float = 5.0,
+    connections: int = 1000,
+    client_address: ClientAddress = ClientAddress.NONE,
 ) -> Pool:
     """A pool of backends in clear, tried in the order given."""
     backends = tuple(config.Backend(address=address, priority=at) for at, address in enumerate(addresses))
-    settings = config.Pool(backends=backends, login=login, connect_timeout=connect_timeout)
+    settings = config.Pool(
+        backends=backends, login=login, connect_timeout=connect_timeout, client_address=client_address
+    )
     return Pool("pool", settings, lambda _pool, _address: BackendRecords(), connections=connections)
 
 
@@ -219,8 +237,29 @@ def admission(limits: Limits, rules: AddressRules, bans: config.Bans) -> Admissi
     store, told = Memory(trio.current_time), BanRecords()
     banned = Bans(told, trio.current_time)
     lengths = NetworkLengths(limits.ipv4_prefix, limits.ipv6_prefix)
-    penalties = StoredPenalties(bans, lengths, store, banned, b"key", trio.current_time)
+    penalties = StoredPenalties(bans, lengths, store, banned, lambda: b"key", trio.current_time)
     return Admission(Door(limits, rules, store, banned), store, banned, penalties, Handshakes(limits.handshakes), told)
+
+
+@dataclass
+class House:
+    """Where a listener's connections go: sessions in a nursery. ``on_left`` is called after each that has ended."""
+
+    service: Service
+    rooms: Admission
+    trace: ListenerRecords
+    sessions: trio.Nursery
+    on_left: Callable[[], None] = lambda: None
+
+    def begin(self, listener: str, arrival: Arrival, entry: Entry) -> None:
+        assert listener == "gate"
+        visit = Visit(entry, self.rooms.desk(lambda visit: self.left(visit.entry)))
+        trace = self.trace.accepted(arrival.host, arrival.port)
+        self.sessions.start_soon(Session(self.service, arrival, trace, visit, self).run)
+
+    def left(self, entry: Entry) -> None:
+        self.rooms.door.leave(entry)
+        self.on_left()
 
 
 @dataclass
@@ -228,6 +267,7 @@ class Gate:
     """A running listener and what belongs to it."""
 
     listener: Listener
+    house: House
     trace: ListenerRecords
     rooms: Admission
     pool: Pool
@@ -247,14 +287,17 @@ class Gate:
         host, port = self.listener.socket.getsockname()
         return host, port
 
-    async def connect(self) -> Client:
-        """A client that has done nothing yet."""
-        self.clients.append(Client(await trio.open_tcp_stream(*self.address), self.protocol))
-        return self.clients[-1]
+    async def connect(self, first: bytes = b"", source: str = "127.0.0.1") -> Client:
+        """A client that has done nothing yet but send ``first``, from an address of loopback."""
+        stream = await trio.open_tcp_stream(*self.address, local_address=source)
+        client = Client(stream, self.protocol)
+        self.clients.append(client)
+        await client.send(first)
+        return client
 
-    async def secure(self) -> Client:
+    async def secure(self, first: bytes = b"", source: str = "127.0.0.1") -> Client:
         """A client that has read the greeting and stands behind the handshake."""
-        client = await self.connect()
+        client = await self.connect(first, source)
         if self.tls is TlsMode.STARTTLS:
             assert (await client.line()).startswith(client.speech.greeting)
             assert (await client.ask(client.speech.starttls)).startswith(client.speech.go)
@@ -264,8 +307,8 @@ class Gate:
             assert (await client.line()).startswith(client.speech.greeting)
         return client
 
-    async def logged_in(self) -> Client:
-        client = await self.secure()
+    async def logged_in(self, first: bytes = b"", source: str = "127.0.0.1") -> Client:
+        client = await self.secure(first, source)
         said = await client.log_in()
         assert said.startswith(client.speech.granted), said
         return client
@@ -302,25 +345,37 @@ async def gate(
     judge: Judge = asking_backend.judge,
     rules: AddressRules = TRUSTING,
     bans: config.Bans = DEFAULT_BANS,
+    proxies: tuple[str, ...] = (),
+    screener: Screener | None = None,
 ) -> AsyncIterator[Gate]:
     """Run a listener; at the end its sessions are cut, and ``Gate.check`` must hold.
 
     Its clients are trusted unless ``rules`` say otherwise: what failed in a test must not slow the next attempt.
+    ``proxies``: the prefixes that must send a PROXY header. ``screener``: who asks the DNS about clients.
     """
     pump, trace = Pump(), ListenerRecords(fault_at)
     rooms = admission(limits, rules, bans)
-    service = Service(protocol, tls, server_contexts(), pool, pump, limits, HOSTNAME, ("PLAIN", "LOGIN"), judge)
+    service = Service(
+        protocol,
+        tls,
+        server_contexts(),
+        pool,
+        pump,
+        limits,
+        HOSTNAME,
+        ("PLAIN", "LOGIN"),
+        judge,
+        PrefixSet((parse_network(each)[0], "") for each in proxies),
+        screener,
+    )
 
-    def left(visit: Visit) -> None:
-        rooms.door.leave(visit.entry)
-        built.ended.set()
-
-    listener = Listener(bind(HostPort("127.0.0.1", 0)), service, rooms.door, rooms.desk(left), trace)
     async with trio.open_nursery() as running:
         running.start_soon(pump.run)
         sessions: trio.Nursery = await running.start(_hold)
-        built = Gate(listener, trace, rooms, pool, pump, protocol, tls, sessions, trio.Event(), [])
-        running.start_soon(listener.run, sessions)
+        house = House(service, rooms, trace, sessions, lambda: built.ended.set())
+        listener = Listener("gate", bind(HostPort("127.0.0.1", 0)), service, rooms.door, house, trace)
+        built = Gate(listener, house, trace, rooms, pool, pump, protocol, tls, sessions, trio.Event(), [])
+        running.start_soon(listener.run)
         try:
             yield built
         finally:

@@ -12,6 +12,8 @@ from pathlib import Path
 import trio
 
 from tlsgate.config import Address, HostPort, UnixPath
+from tlsgate.dialogue.events import NeedData
+from tlsgate.dialogue.proxy import ProxyHeader, read_header
 
 USER = "ann"
 SECRET = "open, Sesame 7"
@@ -57,6 +59,18 @@ class Talk:
                 del self._unread[: at + len(end)]
                 return data
             self._unread += await self.more()
+
+    async def proxy_header(self) -> ProxyHeader:
+        """The PROXY header that comes first. Raises Gone."""
+        header = b""
+        while True:
+            octet = await self._stream.receive_some(1)  # what is behind it may be TLS
+            if not octet:
+                raise Gone
+            header += octet
+            found = read_header(header)
+            if not isinstance(found, NeedData):
+                return found
 
     async def start_tls(self, context: ssl.SSLContext) -> None:
         self._stream = trio.SSLStream(self._stream, context, server_side=True, https_compatible=True)

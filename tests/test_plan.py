@@ -11,23 +11,32 @@ import trio.testing
 
 from tests.test_prepared import SHA, USERS_FILE, written
 from tests.test_prepared import config as config  # the fixture
+from tlsgate.admission.look_ups import Checks, LookUps
+from tlsgate.admission.network import parse_client
 from tlsgate.auth.judgement import Finding, Judge
-from tlsgate.config import LogFormat, LogLevel, load
+from tlsgate.config import Dns, LogFormat, LogLevel, load
 from tlsgate.dialogue.credentials import Credentials
 from tlsgate.dialogue.events import Refusal, Refused
 from tlsgate.ops.log import EventLog
 from tlsgate.ops.metrics import Metrics
+from tlsgate.ops.screening_trace import ScreeningTrace
 from tlsgate.plan import make_plan
 from tlsgate.prepared import prepare
 from tlsgate.relay import Pump
+from tlsgate.session import Service
 
 ANN, BOB = Credentials("ann", b"secret"), Credentials("bob", b"secret")
+BACKEND = 'source = "backend"'
 WRONG = Refused(Refusal.AUTHENTICATION_FAILED)
 
 
-def judge_of(path: Path, log: EventLog) -> Judge:
+def service_of(path: Path, log: EventLog) -> Service:
     ((service, _),) = make_plan(prepare(load(path)), {}, Pump(), log, Metrics(log)).listeners.values()
-    return service.judge
+    return service
+
+
+def judge_of(path: Path, log: EventLog) -> Judge:
+    return service_of(path, log).judge
 
 
 def write_users(config: Path, text: str) -> Path:
@@ -78,3 +87,47 @@ async def test_a_reread_is_logged_and_shows_nothing_of_a_line(config: Path, mock
             "reason": "is empty; what was read before counts",
         },
     ]
+
+
+def test_who_must_send_a_proxy_header(config: Path) -> None:
+    text = written(config, BACKEND).read_text()
+    config.write_text(text.replace("[[listeners]]\n", '[[listeners]]\nproxy_protocol_from = ["192.0.2.0/24"]\n'))
+    log = EventLog(io.BytesIO(), LogFormat.JSON, LogLevel.INFO)
+    service = service_of(config, log)
+    log.close()
+    assert service.proxies.find(parse_client("::ffff:192.0.2.7")) is not None
+    assert service.proxies.find(parse_client("198.51.100.1")) is None
+
+
+def test_a_backend_that_does_not_take_the_client_is_logged_once(config: Path) -> None:
+    output = io.BytesIO()
+    log = EventLog(output, LogFormat.JSON, LogLevel.INFO)
+    service = service_of(written(config, BACKEND), log)
+    backend = service.pool.backends[0]
+    for version in (6, 6, 0):
+        backend.client_told(version, "takes no XCLIENT")
+    log.close()
+    told = [json.loads(line) for line in output.getvalue().splitlines()]
+    assert [{key: event[key] for key in event if key != "ts"} for event in told] == [
+        {
+            "level": "warning",
+            "event": "client_not_told",
+            "pool": service.pool.name,
+            "backend": backend.address,
+            "clients": clients,
+            "reason": "takes no XCLIENT",
+        }
+        for clients in ("IPv6", "unix")
+    ]
+
+
+async def test_only_a_listener_that_checks_its_clients_has_a_screener(config: Path, nursery: trio.Nursery) -> None:
+    """An IMAP login must pay nothing for what is asked for submission."""
+    log = EventLog(io.BytesIO(), LogFormat.JSON, LogLevel.INFO)
+    metrics = Metrics(log)
+    for protocol, checks in (("submission", Checks(dnsbl=False, reverse_dns=True, helo=True)), ("imap", None)):
+        prepared = prepare(load(written(config, 'source = "backend"', protocol=protocol)))
+        asked = LookUps(Dns(), (), ScreeningTrace(metrics.screening.here, log), nursery)
+        ((service, _),) = make_plan(prepared, {}, Pump(), log, metrics, asked).listeners.values()
+        assert (service.screener and service.screener.checks) == checks
+    log.close()

@@ -1,4 +1,4 @@
-"""The users file as a config names it: what check says of it, and what isn't served."""
+"""The files that a config names: what check says of them, and what isn't served."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from tests.gate import HOSTNAME, authority
 from tlsgate.cli import main
 from tlsgate.config import load
-from tlsgate.prepared import prepare, refuse_unbuilt
+from tlsgate.prepared import needs_restart, prepare, refuse_unbuilt
 from tlsgate.workers.process import CannotStart
 
 SHA = "{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ="
@@ -24,7 +24,7 @@ def config(tmp_path: Path) -> Path:
     return tmp_path / "tlsgate.toml"
 
 
-def written(config: Path, auth: str, login: str = "same", protocol: str = "submission") -> Path:
+def written(config: Path, auth: str, login: str = "same", protocol: str = "submission", admin: str = "") -> Path:
     config.write_text(f"""
 [server]
 hostname = "{HOSTNAME}"
@@ -42,6 +42,8 @@ backends = [{{ address = "127.0.0.1:1" }}]
 login = "{login}"
 [auth]
 {auth}
+[admin]
+{admin}
 """)
     return config
 
@@ -128,3 +130,60 @@ def test_sources_that_are_never_asked_are_told(config: Path) -> None:
     for order, told in (('"users-file", "backend"', False), ('"backend", "users-file"', True)):
         prepared = prepare(load(written(config, f'source = [{order}]\nusers_file = "users"')))
         assert any(remark.about == "auth.source" for remark in prepared.remarks()) is told
+
+
+TOKEN = "0123456789abcdef"
+
+
+def test_the_token_file_is_read(config: Path) -> None:
+    token = config.parent / "token"
+    token.write_text(f"{TOKEN}\n")
+    token.chmod(0o600)
+    prepared = prepare(load(written(config, "", admin='token_file = "token"')))
+    assert prepared.admin_token is not None
+    assert prepared.admin_token.secret == TOKEN
+    assert not [each for each in prepared.remarks() if each.event == "token_file_fault"]
+    assert prepare(load(written(config, ""))).admin_token is None
+
+
+def test_a_token_that_everybody_can_read_is_told(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    token = config.parent / "token"
+    token.write_text(TOKEN)
+    token.chmod(0o644)
+    assert main(["check", "--config", str(written(config, "", admin='token_file = "token"'))]) == 0
+    out = capsys.readouterr().out
+    assert f"{token}: everybody on this host can read the token; chmod o-r" in out.splitlines()
+    assert TOKEN not in out
+    assert "not active yet" not in out
+
+
+def test_a_token_file_that_holds_none_is_a_fault_of_the_config(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Who set one would think that changes are possible, or that strangers need it."""
+    written(config, "", admin='token_file = "token"')
+    for content, why in ((None, "No such file or directory"), ("short", "holds no token")):
+        if content is not None:
+            (config.parent / "token").write_text(content)
+        for command in ("check", "run"):
+            assert main([command, "--config", str(config)]) == 2
+            error = capsys.readouterr().err
+            assert error.startswith(f"admin.token_file: {config.parent / 'token'}: {why}")
+            assert "short" not in error
+
+
+def test_another_token_needs_no_restart_but_another_address_does(config: Path) -> None:
+    (config.parent / "token").write_text(TOKEN)
+    before = load(written(config, ""))
+    assert needs_restart(before, load(written(config, "", admin='token_file = "token"'))) == ""
+    assert needs_restart(before, load(written(config, "", admin='address = "127.0.0.1:1"'))) == "admin.address"
+
+
+def test_check_tells_lines_of_lists_that_are_left_out(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The log of `run` tells them too, by the lists' own trace, as they are read again."""
+    block = config.parent / "block"
+    block.write_text("192.0.2.0/24\nhost.example\n")
+    text = written(config, "").read_text() + '[admission]\nblock = ["block"]\n'
+    config.write_text(text)
+    assert main(["check", "--config", str(config)]) == 0
+    assert f'{block}:2: "host.example" is not a prefix' in capsys.readouterr().out.splitlines()

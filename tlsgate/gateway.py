@@ -6,43 +6,52 @@ import gc
 import signal
 import socket
 import traceback
-from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import replace
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import trio
 
 from tlsgate import __version__, config
+from tlsgate.admission.door import Entry
 from tlsgate.admission.gatehouse import Gatehouse
-from tlsgate.admission.visit import Visit
-from tlsgate.backends.health import Spoken, probe_all, watch
-from tlsgate.backends.pool import Pool
+from tlsgate.arrival import Arrival
 from tlsgate.config import Config, ConfigError
-from tlsgate.listener import Listener, remove_stale
+from tlsgate.controls import Controls
+from tlsgate.listener import Listener, close, remove_stale
 from tlsgate.ops.admission_trace import AdmissionTrace
+from tlsgate.ops.fleet_trace import FleetTrace
 from tlsgate.ops.health import Health
 from tlsgate.ops.log import EventLog
 from tlsgate.ops.metrics import Metrics
 from tlsgate.plan import Plan, make_plan
 from tlsgate.prepared import Prepared, needs_restart, refuse_unbuilt
 from tlsgate.relay import Pump
+from tlsgate.serving import Serving
 from tlsgate.sockets import admin_place, bind_all, listener_places, shown, socket_key
 from tlsgate.tls.certificate import CertificateFault
-from tlsgate.tls.waits import waits
-from tlsgate.workers.process import CannotStart, sessions_within, user_id
+from tlsgate.workers.counts import Counts
+from tlsgate.workers.fleet import Fleet
+from tlsgate.workers.process import CannotStart, sessions_within, user_id, worker_count
+from tlsgate.workers.spawner import Spawner, SpawnFault
 
-_FIRST_PROBE = 1.0
 _ADMIN = "admin"
 
 
 class Gateway:
     """Serves one config until it is told to stop.
 
-    ``reread``: gives the config of a reload, prepared. ``descriptors``: how many there may be.
+    ``reread``: gives the config of a reload, prepared. ``descriptors``: how many there may be. ``spawner``: of the
+    workers that serve; None serves in this process.
     """
 
     def __init__(
-        self, prepared: Prepared, reread: Callable[[], Prepared], log: EventLog, metrics: Metrics, descriptors: int
+        self,
+        prepared: Prepared,
+        reread: Callable[[], Prepared],
+        log: EventLog,
+        metrics: Metrics,
+        descriptors: int,
+        spawner: Spawner | None = None,
     ) -> None:
         self.health = Health()
         self._now = prepared
@@ -52,14 +61,19 @@ class Gateway:
         self._log = log
         self._metrics = metrics
         self._descriptors = descriptors
-        self._pump = Pump()
-        self.gatehouse = gatehouse = Gatehouse(prepared.settings, prepared.rules, AdmissionTrace(log))
+        told = AdmissionTrace(log)
+        self.gatehouse = gatehouse = Gatehouse(prepared.settings, prepared.rules, told)
         metrics.bans.set_function(lambda: len(gatehouse.bans))
+        self._serving = Serving(log, metrics)
+        if gatehouse.shared is not None:
+            metrics.shared_state(lambda: told.state_is_up, lambda: told.state_faults)
+            self._serving.elsewhere = gatehouse.shared
+        self._fleet: Fleet | None = None
+        if spawner is not None:
+            count = worker_count(prepared.settings.server.workers)
+            self._fleet = Fleet(spawner, count, gatehouse, Counts(metrics), FleetTrace(log), self._look_if_empty)
         self._sockets: dict[str, socket.socket] = {}
         self._listeners: dict[str, Listener] = {}
-        self._attended: dict[Listener, trio.CancelScope] = {}
-        self._pools: Mapping[str, Pool] = {}
-        self._watches = trio.CancelScope()
         self._empty = trio.Event()
 
     def bind(self) -> dict[str, str]:
@@ -75,15 +89,10 @@ class Gateway:
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
-                nursery.start_soon(self._pump.run)
-                waits()  # takes a descriptor: while there is one
-                plan = self._planned(self._now)
-                # The backends have a moment to say what they can do, before clients ask.
-                with trio.move_on_after(_FIRST_PROBE):
-                    await probe_all(plan.spoken_to)
+                await nursery.start(self.gatehouse.run)
+                plan = await self._begin_serving()
                 self._serve(plan)
                 self.health.ready = True
-                nursery.start_soon(self.gatehouse.run)
                 nursery.start_soon(self._serve_admin)
                 # What start-up made lives for ever: the collector needn't look at it again.
                 gc.collect()
@@ -95,59 +104,78 @@ class Gateway:
                         break
                     await self._reload()
                 await self._drain(signals)
+            if self._fleet is not None:
+                await self._fleet.stop()
             nursery.cancel_scope.cancel()
         self._log.emit("stopped")
 
     # -- what is served -----------------------------------------------------------------------------
 
-    def _planned(self, prepared: Prepared) -> Plan:
-        return make_plan(prepared, self._pools, self._pump, self._log, self._metrics)
+    async def _begin_serving(self) -> Plan:
+        """Raises CannotStart."""
+        if self._fleet is not None:
+            try:
+                await self._nursery.start(self._fleet.run)
+            except SpawnFault as fault:
+                raise CannotStart(f"server.workers: {fault}") from None
+            return self._words(self._now)
+        await self._nursery.start(self._serving.run)
+        plan = await self._serving.plan(self._now)
+        await self._serving.settle(plan, first=True)
+        return plan
+
+    def _words(self, prepared: Prepared) -> Plan:
+        """A plan that nobody is served by here: it has the words of refusals."""
+        return make_plan(prepared, {}, Pump(), self._log, self._metrics)
 
     def _serve(self, plan: Plan) -> None:
         """Make what is served follow ``plan``, whose sockets are bound. Sessions that live go on as they began."""
-        self._now, self._pools = plan.prepared, plan.pools
+        self._now = plan.prepared
         settings = self._now.settings
         self.gatehouse.apply(settings, self._now.rules, self._room(settings))
-        desk = replace(self.gatehouse.desk(settings.limits), leave=self._left)
+        if self._fleet is None:
+            self._serving.desk = self.gatehouse.desk(settings.limits, self.left)
+            self._serving.serve(plan)
         self._metrics.certificates(self._now.contexts.certificates)
-        for name, pool in self._pools.items():
-            pool.serve(self._now.backend_contexts[name], settings.limits.backend_connections)
-        backends = [backend for pool in self._pools.values() for backend in pool.backends]
-        self._metrics.backends.served = frozenset((backend.pool, backend.address) for backend in backends)
-        for key in self._listeners.keys() - plan.listeners.keys():
-            gone = self._listeners.pop(key)
-            gone.stop()
-            self._nursery.start_soon(self._end_sessions, gone, settings.server.drain)
+        self._metrics.backends.served = plan.backends
+        gone = self._listeners.keys() - plan.listeners.keys()
+        for key in gone:
+            self._listeners.pop(key).stop()
+            if self._fleet is None:
+                self._serving.retire(key, settings.server.drain)
+        if self._fleet is not None:
+            self._fleet.retire_old(tuple(gone), settings.server.drain)
         for key, (service, trace) in plan.listeners.items():
             if (listener := self._listeners.get(key)) is not None:
-                listener.service, listener.desk, listener.trace = service, desk, trace
+                listener.service, listener.trace = service, trace
                 continue
-            listener = Listener(self._sockets.pop(key), service, self.gatehouse.door, desk, trace)
+            listener = Listener(key, self._sockets.pop(key), service, self.gatehouse.door, self, trace)
             self._listeners[key] = listener
-            self._nursery.start_soon(self._attend, listener)
-        self._watches.cancel()
-        self._watches = trio.CancelScope()
-        self._nursery.start_soon(_watch, plan.spoken_to, self._watches)
+            self._nursery.start_soon(listener.run)
         for remark in plan.remarks:
             self._log.emit(remark.event, "warning", about=remark.about, reason=remark.text)
 
-    async def _attend(self, listener: Listener) -> None:
-        """A listener and its sessions, until both have ended."""
-        async with trio.open_nursery() as sessions:
-            self._attended[listener] = sessions.cancel_scope
-            await listener.run(sessions)
-        del self._attended[listener]
+    def begin(self, listener: str, arrival: Arrival, entry: Entry) -> None:
+        """A connection was let in."""
+        if self._fleet is None:
+            self._serving.begin(listener, arrival, entry)
+        elif not self._fleet.begin(listener, arrival, entry):
+            arrival.socket.close()
+            self.left(entry)
 
-    async def _end_sessions(self, listener: Listener, drain: float) -> None:
-        """End what still lives of a listener that is no more, ``drain`` seconds from now."""
-        await trio.sleep(drain)
-        if (attended := self._attended.get(listener)) is not None:
-            attended.cancel()
-        self._pump.end_all("shutdown", listener)
+    def left(self, entry: Entry) -> None:
+        """A connection that was let in is closed."""
+        self.gatehouse.door.leave(entry)
+        self._look_if_empty()
+
+    def _look_if_empty(self) -> None:
+        if not self.gatehouse.door.used and not self.health.ready:
+            self._empty.set()
 
     def _room(self, settings: Config) -> int:
         """How many connections there may be: no more than there are descriptors for."""
-        wanted, most = settings.limits.connections, sessions_within(self._descriptors)
+        processes = 1 if self._fleet is None else self._fleet.count
+        wanted, most = settings.limits.connections, sessions_within(self._descriptors) * processes
         if most < wanted:
             numbers = {"descriptors": self._descriptors, "wanted": wanted, "connections": most}
             self._log.emit("few_descriptors", "warning", key="limits.connections", **numbers)
@@ -158,7 +186,9 @@ class Gateway:
 
         bound, address = self._sockets.pop(_ADMIN), self._now.settings.admin.address
         try:
-            await serve_admin(bound, self._metrics.registry, self.health, self._log)
+            report = None if self._fleet is None else self._fleet.report
+            controls = Controls(self.gatehouse.bans, lambda: self._now.admin_token, report)
+            await serve_admin(bound, self._metrics.registry, self.health, controls, self._log)
         finally:
             if isinstance(address, config.UnixPath):
                 remove_stale(address.path)
@@ -174,7 +204,7 @@ class Gateway:
         before = self._now.settings
         try:
             plan = await self._new_plan()
-        except (ConfigError, CertificateFault, CannotStart) as fault:
+        except (ConfigError, CertificateFault, CannotStart, SpawnFault) as fault:
             self._rejected(str(fault))
         except Exception as fault:  # noqa: BLE001 - a fault of ours mustn't end what is served; the log has it
             place = traceback.extract_tb(fault.__traceback__)[-1]
@@ -189,10 +219,26 @@ class Gateway:
         """Read the config again and bind what is new there: all that can fail, and nothing that is served changes."""
         prepared = await trio.to_thread.run_sync(self._reread, limiter=self._rereading)
         refuse_unbuilt(prepared.settings)
-        plan = self._planned(prepared)
         wanted, held = listener_places(prepared.listeners), listener_places(self._now.listeners)
         new = {key: place for key, place in wanted.items() if key not in held}
-        self._sockets |= bind_all(new, [place for key, place in held.items() if key not in wanted])
+        bound = bind_all(new, [place for key, place in held.items() if key not in wanted])
+        done = False
+        try:
+            plan = await self._plan(prepared)
+            done = True
+        finally:
+            if not done:
+                for each in bound.values():
+                    close(each)
+        self._sockets |= bound
+        return plan
+
+    async def _plan(self, prepared: Prepared) -> Plan:
+        if self._fleet is not None:
+            await self._fleet.renew()
+            return self._words(prepared)
+        plan = await self._serving.plan(prepared)
+        await self._serving.settle(plan)
         return plan
 
     def _rejected(self, reason: str) -> None:
@@ -205,6 +251,8 @@ class Gateway:
         for listener in self._listeners.values():
             listener.stop()
         self._log.emit("draining", sessions=self.gatehouse.door.used)
+        if self._fleet is not None:
+            self._fleet.retire_all()
         if self.gatehouse.door.used:
             # A nursery of its own: who waits for signals must have ended before their receiver has.
             async with trio.open_nursery() as waiting:
@@ -212,16 +260,6 @@ class Gateway:
                 waiting.start_soon(_cancel_at_signal, signals, waiting.cancel_scope)
                 await self._empty.wait()
                 waiting.cancel_scope.cancel()
-
-    def _left(self, visit: Visit) -> None:
-        self.gatehouse.leave(visit)
-        if not self.gatehouse.door.used and not self.health.ready:
-            self._empty.set()
-
-
-async def _watch(pools: Spoken, scope: trio.CancelScope) -> None:
-    with scope:
-        await watch(pools)
 
 
 async def _cancel_at_signal(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:

@@ -8,6 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tlsgate import config
+from tlsgate.admission.look_ups import Checks, LookUps
+from tlsgate.admission.network import network_of
+from tlsgate.admission.prefixes import PrefixSet
+from tlsgate.admission.screened import Screener
 from tlsgate.auth import backend as asking_backend
 from tlsgate.auth.chain import Source, chain
 from tlsgate.auth.judgement import Judge
@@ -32,12 +36,18 @@ _DATA_PHASES = {Protocol.IMAP: Phase.RELAY, Protocol.POP3: Phase.RELAY}
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """``listeners``: by their sockets' keys."""
+    """``listeners``: by their sockets' keys. ``look_ups``: None when nothing is asked of the DNS about clients."""
 
     prepared: Prepared
     pools: Mapping[str, Pool]
     listeners: Mapping[str, tuple[Service, ListenerTrace]]
     remarks: tuple[Remark, ...]
+    look_ups: LookUps | None
+
+    @property
+    def backends(self) -> frozenset[tuple[str, str]]:
+        """Every backend, by its pool and address."""
+        return frozenset((each.pool, each.address) for pool in self.pools.values() for each in pool.backends)
 
     @property
     def spoken_to(self) -> Spoken:
@@ -45,8 +55,20 @@ class Plan:
         services = {service.pool.name: service for service, _ in self.listeners.values()}
         return [(service.pool, service.backend_dialogue) for service in services.values()]
 
+    async def lists_tested(self) -> None:
+        """Wait for the first test of the DNS lists, if there are any."""
+        if self.look_ups is not None:
+            await self.look_ups.tested()
 
-def make_plan(prepared: Prepared, kept: Mapping[str, Pool], pump: Pump, log: EventLog, metrics: Metrics) -> Plan:
+
+def make_plan(
+    prepared: Prepared,
+    kept: Mapping[str, Pool],
+    pump: Pump,
+    log: EventLog,
+    metrics: Metrics,
+    look_ups: LookUps | None = None,
+) -> Plan:
     """``kept``: the pools that are there; one whose settings haven't changed stays, with all that is known of it."""
     pools = {
         name: pool
@@ -56,10 +78,13 @@ def make_plan(prepared: Prepared, kept: Mapping[str, Pool], pump: Pump, log: Eve
     }
     judge = _judge(prepared, log)
     listeners = {
-        socket_key(each): (_service(prepared, each, pools[each.pool], pump, judge), _trace(each, log, metrics))
+        socket_key(each): (
+            _service(prepared, each, pools[each.pool], pump, judge, look_ups),
+            _trace(each, log, metrics),
+        )
         for each in prepared.listeners
     }
-    return Plan(prepared, pools, listeners, tuple(prepared.remarks()))
+    return Plan(prepared, pools, listeners, tuple(prepared.remarks()), look_ups)
 
 
 def _pool(name: str, prepared: Prepared, log: EventLog, metrics: Metrics) -> Pool:
@@ -71,6 +96,10 @@ def _pool(name: str, prepared: Prepared, log: EventLog, metrics: Metrics) -> Poo
         else:
             log.emit("backend_down", "warning", pool=name, backend=backend.address, reason=why)
 
+    def not_told(backend: Backend, version: int, why: str) -> None:
+        clients = f"IPv{version}" if version else "unix"
+        log.emit("client_not_told", "warning", pool=name, backend=backend.address, clients=clients, reason=why)
+
     pool = Pool(
         name,
         settings.pools[name],
@@ -79,7 +108,7 @@ def _pool(name: str, prepared: Prepared, log: EventLog, metrics: Metrics) -> Poo
         contexts=prepared.backend_contexts[name],
     )
     for backend in pool.backends:
-        backend.on_change = changed
+        backend.on_change, backend.on_not_told = changed, not_told
     return pool
 
 
@@ -107,8 +136,11 @@ def _users_file(path: Path, content: Content, log: EventLog) -> Source:
     return UsersFile(path, content, reread)
 
 
-def _service(prepared: Prepared, listener: config.Listener, pool: Pool, pump: Pump, judge: Judge) -> Service:
+def _service(
+    prepared: Prepared, listener: config.Listener, pool: Pool, pump: Pump, judge: Judge, look_ups: LookUps | None
+) -> Service:
     whole = prepared.settings
+    checks = Checks.of(listener, whole)
     return Service(
         protocol=listener.protocol,
         tls=listener.tls,
@@ -119,6 +151,8 @@ def _service(prepared: Prepared, listener: config.Listener, pool: Pool, pump: Pu
         hostname=whole.server.hostname,
         mechanisms=tuple(whole.auth.mechanisms),
         judge=judge,
+        proxies=PrefixSet((network_of(each), "") for each in listener.proxy_protocol_from),
+        screener=Screener(look_ups, checks, whole.screening, whole.server.hostname) if checks and look_ups else None,
     )
 
 

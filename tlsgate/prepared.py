@@ -6,6 +6,7 @@ import ssl
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from tlsgate.admission.lists import ListFault
 from tlsgate.admission.rules import AddressRules, load_rules
 from tlsgate.backends.contexts import load_client_contexts
 from tlsgate.config import AuthSource, Config, LoginMode, Protocol
+from tlsgate.ops.token import Token, TokenFault, read_token
 from tlsgate.tls.certificate import CertificateFault
 from tlsgate.tls.contexts import ServerContexts
 from tlsgate.tls.validity import Remark, remarks
@@ -37,6 +39,7 @@ class Prepared:
     backend_contexts: Mapping[str, Sequence[ssl.SSLContext | None]]
     users: Content | None = None
     rules: AddressRules = _NO_RULES
+    admin_token: Token | None = None
 
     @property
     def listeners(self) -> list[config.Listener]:
@@ -44,13 +47,19 @@ class Prepared:
         return [each for each in self.settings.listeners if each.protocol is not Protocol.MX]
 
     def remarks(self) -> Iterator[Remark]:
-        """What is wrong with the certificates and the users file, though they are served."""
+        """What is wrong with what was loaded, though it is served; without the lists, whose own trace tells that."""
         yield from remarks(self.contexts.certificates, self.settings.server.hostname, datetime.now(UTC))
         auth = self.settings.auth
         if AuthSource.BACKEND in auth.source[:-1]:
             yield Remark("auth_source", "auth.source", "backend decides every login: what stands behind it isn't asked")
         if auth.users_file is not None and self.users is not None:
             yield from users_file_remarks(auth.users_file, self.users)
+        if self.admin_token is not None and self.admin_token.open_to_all:
+            about = str(self.settings.admin.token_file)
+            yield Remark("token_file_fault", about, "everybody on this host can read the token; chmod o-r")
+
+    def list_remarks(self) -> Iterator[Remark]:
+        """What is wrong with the lists."""
         for file in self.rules.files:
             for each in file.listed.remarks:
                 yield Remark("list_bad_line", f"{file.path}:{each.number}" if each.number else str(file), each.text)
@@ -68,13 +77,28 @@ def prepare(settings: Config) -> Prepared:
     backend_contexts, faults = load_client_contexts(settings.pools)
     users = _load_users(settings.auth, faults)
     rules = _load_rules(settings.admission, faults)
+    _check_state(settings.state, faults)
+    token = _load_token(settings.admin, faults)
     try:
         contexts = ServerContexts(settings.tls, protocols)
     except CertificateFault as fault:
         raise CertificateFault("\n".join((str(fault), *faults))) from None
     if faults:
         raise CertificateFault("\n".join(faults))
-    return Prepared(settings, contexts, backend_contexts, users, rules)
+    return Prepared(settings, contexts, backend_contexts, users, rules, token)
+
+
+def _check_state(state: config.State, faults: list[str]) -> None:
+    if state.url is None:
+        return
+    from tlsgate.state.server import parse_server  # few have one
+
+    if find_spec("coredis") is None:
+        faults.append("state.url: needs the extra tlsgate[valkey], which isn't installed")
+    try:
+        parse_server(state.url)
+    except ValueError as fault:
+        faults.append(f"state.url: {fault}")
 
 
 def _load_rules(admission: config.Admission, faults: list[str]) -> AddressRules:
@@ -83,6 +107,14 @@ def _load_rules(admission: config.Admission, faults: list[str]) -> AddressRules:
     except ListFault as fault:
         faults.append(str(fault))
         return _NO_RULES
+
+
+def _load_token(admin: config.Admin, faults: list[str]) -> Token | None:
+    try:
+        return None if admin.token_file is None else read_token(admin.token_file)
+    except TokenFault as fault:
+        faults.append(f"admin.token_file: {admin.token_file}: {fault}; name a readable file with a token")
+        return None
 
 
 def _load_users(auth: config.Auth, faults: list[str]) -> Content | None:
@@ -118,8 +150,11 @@ def _names(of: Iterable[str]) -> str:
 def needs_restart(before: Config, after: Config) -> str:
     """What has changed in the config and takes effect at the next start only."""
     changed = {
-        "admin": before.admin != after.admin,
+        "admin.address": before.admin.address != after.admin.address,
         "log": before.log != after.log,
+        "server.state_directory": before.server.state_directory != after.server.state_directory,
+        "state.url": before.state.url != after.state.url,
+        "server.workers": before.server.workers != after.server.workers,
         "server.user": before.server.user != after.server.user,
     }
     return ", ".join(key for key, differs in changed.items() if differs)

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import math
-import socket
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NoReturn, assert_never
 from typing import Protocol as Interface
 
 import trio
 
+from tlsgate.admission.prefixes import PrefixSet
+from tlsgate.admission.reverse_dns import Confirmed, TemporaryFailure
+from tlsgate.admission.screened import Screened, Screener
+from tlsgate.admission.screening import Outcome
 from tlsgate.admission.visit import Visit
+from tlsgate.arrival import Arrival
 from tlsgate.auth import backend as asking_backend
 from tlsgate.auth.judgement import Judge, login_purpose
 from tlsgate.backends.faults import NoBackend
 from tlsgate.backends.login import BackendSession, log_in
 from tlsgate.backends.pool import Backend, Pool
-from tlsgate.config import Limits, Protocol, TlsMode
+from tlsgate.client_facts import client_facts
+from tlsgate.config import ClientAddress, Limits, Protocol, TlsMode
 from tlsgate.dialogue.backend import BackendDialogue, Purpose
+from tlsgate.dialogue.client import ClientFacts, NoName
 from tlsgate.dialogue.credentials import Credentials
 from tlsgate.dialogue.events import (
     ABOUT_CREDENTIALS,
@@ -41,10 +47,12 @@ from tlsgate.dialogue.imap import Imap
 from tlsgate.dialogue.imap_backend import ImapBackend
 from tlsgate.dialogue.pop3 import Pop3
 from tlsgate.dialogue.pop3_backend import Pop3Backend
+from tlsgate.dialogue.sasl import CANCELLED
 from tlsgate.dialogue.smtp import Submission
 from tlsgate.dialogue.smtp_backend import SmtpBackend
 from tlsgate.mail.transaction import Client, MailTrace, Transactions
 from tlsgate.relay import Pump, Relayed
+from tlsgate.state.store import STATE_DOWN
 from tlsgate.tls.accept import TlsFacts, accept_tls, tls_facts
 from tlsgate.tls.contexts import ServerContexts
 from tlsgate.tls.stream import Expired, PlainStream, Stream, StreamLost
@@ -53,12 +61,16 @@ ServerDialogue = Imap | Pop3 | Submission
 
 
 class Trace(MailTrace, Interface):
-    """What a session tells as it goes: one hook for logs and metrics."""
+    """What a session tells as it goes: one hook for logs and metrics. ``session_id``: what the log calls it."""
 
+    @property
+    def session_id(self) -> str: ...
     def handshaken(self, facts: TlsFacts, seconds: float) -> None: ...
     def handshake_failed(self, reason: str) -> None: ...
     def cleartext_auth_refused(self, mechanism: str, user: str | None) -> None: ...
     def auth_failed(self, mechanism: str, user: str | None, reason: str) -> None: ...
+    def screened(self, result: str, score: int, found: str) -> None: ...
+    def client_known(self, name: str | None, found: str) -> None: ...
     def login_delayed(self, mechanism: str, user: str, seconds: float) -> None: ...
     def login_unavailable(self, mechanism: str, user: str, reason: str) -> None: ...
     def logged_in(self, mechanism: str, user: str, backend: str, seconds: float) -> None: ...
@@ -67,9 +79,15 @@ class Trace(MailTrace, Interface):
     def ended(self, result: str, reason: str) -> None: ...
 
 
+_NO_PROXIES = PrefixSet(())
+
+
 @dataclass(frozen=True, slots=True)
 class Service:
-    """What a listener's sessions share: one state of the config. A reload makes a new one for those to come."""
+    """What a listener's sessions share: one state of the config. A reload makes a new one for those to come.
+
+    ``proxies``: who must send a PROXY header. ``screener``: who asks the DNS about clients, None for nobody.
+    """
 
     protocol: Protocol
     tls: TlsMode
@@ -80,6 +98,8 @@ class Service:
     hostname: str
     mechanisms: tuple[str, ...]
     judge: Judge = asking_backend.judge
+    proxies: PrefixSet = _NO_PROXIES
+    screener: Screener | None = None
 
     def server_dialogue(self, channel: Channel) -> ServerDialogue:
         """A dialogue that knows nothing of any before it."""
@@ -109,7 +129,8 @@ _BACKEND_DIALOGUES: dict[Protocol, Callable[..., BackendDialogue]] = {
 }
 
 
-_TOO_MANY = "too many connections of this user"
+_TOO_MANY = Refused(Refusal.LIMIT, "too many connections of this user")
+_STATE_AWAY = Refused(Refusal.UNAVAILABLE, "the shared state is away")
 
 
 class _Over(Exception):
@@ -124,20 +145,15 @@ class _Over(Exception):
 class Session:
     """One client. ``run`` returns when its socket is closed or the relay pump has taken it over, for ``owner``."""
 
-    def __init__(
-        self,
-        service: Service,
-        connected: socket.socket,
-        trace: Trace,
-        visit: Visit,
-        owner: object = None,
-    ) -> None:
+    def __init__(self, service: Service, arrival: Arrival, trace: Trace, visit: Visit, owner: object = None) -> None:
         self._service = service
         self._owner = owner
+        self._port, self._destination = arrival.port, arrival.destination
         self._trace = trace
         self._visit = visit
-        self._began = trio.current_time()
-        self._stream: Stream = PlainStream(connected)
+        self._screened: Screened | None = None
+        self._began = trio.current_time() - arrival.waited
+        self._stream: Stream = PlainStream(arrival.socket)
         # Who can be told that the session ends: nobody while a handshake is under way, or a reply.
         self._dialogue: ServerDialogue | None = None
         self._mid_reply = False
@@ -151,6 +167,8 @@ class Session:
         result, reason = "shutdown", "shutdown"
         try:
             self._expires(Ending.GREETING_TIMEOUT, self._service.limits.greeting_timeout)
+            if self._service.screener is not None:
+                self._screened = self._service.screener.begin(self._visit.entry)
             handed_over = await self._story()
         except Expired:
             result, reason = "timeout", self._timeout
@@ -243,11 +261,14 @@ class Session:
                     await self._send(data)
                 case AuthRejected(data, mechanism, reason, user):
                     self._trace.auth_failed(mechanism, user, reason)
-                    await self._visit.failed(user, None)
+                    if reason != CANCELLED:  # nothing was guessed
+                        await self._visit.failed(user, None)
                     await self._send(data)
                 case Authenticate(mechanism, who):
+                    if self._screened is not None and isinstance(dialogue, Submission):
+                        await self._screen(self._screened, dialogue)
                     await self._wait_turn(dialogue, mechanism, who.user)
-                    answer = await self._authenticate(mechanism, who)
+                    answer = await self._authenticate(dialogue, mechanism, who)
                     if isinstance(answer, BackendSession):
                         return answer
                     await self._send(dialogue.send(answer))
@@ -256,23 +277,39 @@ class Session:
                 case event:
                     raise TypeError(f"{type(event).__name__} before login")
 
+    async def _screen(self, screened: Screened, dialogue: Submission) -> None:
+        """Turn a client away whom DNS lists have, before its password is looked at: no guess. Raises _Over, Expired."""
+        screened.greeted(dialogue.client_name)
+        decision = await screened.decision(self._deadline)
+        if trio.current_time() >= self._deadline:
+            raise Expired
+        if decision.outcome is not Outcome.PASS:
+            self._trace.screened(decision.outcome, decision.score, "; ".join(decision.reasons))
+            reason = Ending.DNSBL if decision.outcome is Outcome.REJECT else Ending.DNSBL_TEMPFAIL
+            await self._close(dialogue.ending(reason, screened.lists), reason)
+
     async def _wait_turn(self, dialogue: ServerDialogue, mechanism: str, user: str) -> None:
-        """Hold an attempt back as long as what failed before it demands. Raises _Over when that is a ban by now."""
+        """Hold an attempt back as long as what failed before it demands. Raises _Over for a ban by now, Expired."""
         delay = await self._visit.before_login(user)
+        if delay:
+            self._trace.login_delayed(mechanism, user, delay)
+            await trio.sleep_until(min(trio.current_time() + delay, self._deadline))
+            if trio.current_time() >= self._deadline:
+                raise Expired
+            delay = await self._visit.before_login(user)  # the ban may have come meanwhile
         if delay is None:
             self._trace.auth_failed(mechanism, user, "banned")
             await self._close(dialogue.ending(Ending.BANNED), Ending.BANNED)
-        elif delay:
-            self._trace.login_delayed(mechanism, user, delay)
-            await trio.sleep_until(min(trio.current_time() + delay, self._deadline))
 
-    async def _authenticate(self, mechanism: str, who: Credentials) -> BackendSession | Refused:
+    async def _authenticate(
+        self, dialogue: ServerDialogue, mechanism: str, who: Credentials
+    ) -> BackendSession | Refused:
         """The verdict on what a client has shown: a login that stands is also in ``_login`` then."""
         pool = self._service.pool
         found = await self._service.judge(who)
         if isinstance(found, Refused):
             return await self._refused(mechanism, who, found)
-        purpose = login_purpose(found, who, pool.settings.login)
+        purpose = login_purpose(found, who, pool.settings.login, await self._facts(dialogue, pool))
         if isinstance(purpose, Refused):
             self._trace.login_unavailable(mechanism, who.user, "no source can judge a login for this pool")
             return purpose
@@ -283,13 +320,31 @@ class Session:
             return Refused(Refusal.UNAVAILABLE)
         address, verdict = login.backend.address, login.outcome.verdict
         if not isinstance(verdict, Refused):
-            if await self._visit.logged_in(who.user):
+            if (full := await self._visit.logged_in(who.user)) is None:
                 self._trace.logged_in(mechanism, who.user, address, trio.current_time() - self._began)
                 return login
-            verdict = Refused(Refusal.LIMIT, _TOO_MANY)
+            verdict = _STATE_AWAY if full == STATE_DOWN else _TOO_MANY
         self._login = None
         login.close()
         return await self._refused(mechanism, who, verdict, f"{address}: ")
+
+    async def _facts(self, dialogue: ServerDialogue, pool: Pool) -> ClientFacts | None:
+        """Who the client is, for a pool whose backends are told: others don't pay for it."""
+        if pool.settings.client_address is ClientAddress.NONE:
+            return None
+        client, connected = self._visit.entry.client, self._stream.socket
+        facts = client_facts(client, self._port, self._destination, connected, self._trace.session_id, dialogue)
+        told = pool.settings.client_address is ClientAddress.XCLIENT and isinstance(dialogue, Submission)
+        return replace(facts, name=await self._name(self._screened)) if told and self._screened is not None else facts
+
+    async def _name(self, screened: Screened) -> str | NoName:
+        match await screened.name(self._deadline):
+            case Confirmed(name):
+                return name
+            case TemporaryFailure():
+                return NoName.TEMPUNAVAIL
+            case _:
+                return NoName.UNAVAILABLE
 
     async def _refused(self, mechanism: str, who: Credentials, verdict: Refused, by: str = "") -> Refused:
         """Tell of a refusal; it counts if what the client has shown is to blame."""
@@ -303,7 +358,7 @@ class Session:
 
     def _relay(self, dialogue: Imap | Pop3, login: BackendSession) -> None:
         """Hand both sockets to the pump; this task ends, and nothing here keeps the secret."""
-        trace, visit, backend = self._trace, self._visit, login.backend
+        trace, visit, backend, screened = self._trace, self._visit, login.backend, self._screened
         granted = login.outcome.verdict
         if not isinstance(granted, Granted):
             raise TypeError("relay without a login")
@@ -316,7 +371,7 @@ class Session:
             to_backend=dialogue.handover(),
             to_client=to_client,
             idle_timeout=self._service.limits.idle_timeout,
-            on_end=lambda relayed: _relay_ended(relayed, backend, trace, visit),
+            on_end=lambda relayed: _relay_ended(relayed, backend, trace, visit, screened),
             owner=self._owner,
         )
         self._login = None
@@ -386,6 +441,7 @@ class Session:
                 self._login.close()
             self._stream.end_writing()
             self._stream.close()
+            _end_screening(self._screened, self._trace)
             self._trace.ended(result, reason)
         finally:
             self._visit.leave()
@@ -395,14 +451,22 @@ class Session:
 _RELAY_RESULTS = {"idle_timeout": "timeout", "shutdown": "shutdown"}
 
 
-def _relay_ended(relayed: Relayed, backend: Backend, trace: Trace, visit: Visit) -> None:
+def _relay_ended(relayed: Relayed, backend: Backend, trace: Trace, visit: Visit, screened: Screened | None) -> None:
     fault = relayed.reason.startswith("fault")
     try:
         backend.released()
         trace.relayed(relayed.up, relayed.down)
+        _end_screening(screened, trace)
         trace.ended("fault" if fault else _RELAY_RESULTS.get(relayed.reason, "ok"), relayed.reason)
     finally:
         visit.leave()
+
+
+def _end_screening(screened: Screened | None, trace: Trace) -> None:
+    """Nobody waits for the DNS any more; what it has said by now is for the log."""
+    if screened is not None:
+        screened.end()
+        trace.client_known(screened.confirmed_name, screened.found)
 
 
 def _place(fault: Exception) -> str:

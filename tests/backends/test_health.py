@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Address
 from itertools import pairwise
 
 import pytest
@@ -13,6 +14,8 @@ from tests.gate import pool_of, records
 from tests.legacy_server import Script, Smtp, Talk, closing, imap, nonsense, silent
 from tlsgate.backends.health import probe, probe_all, watch
 from tlsgate.backends.pool import Pool
+from tlsgate.config import ClientAddress, HostPort
+from tlsgate.dialogue.client import Endpoint
 
 
 @pytest.fixture
@@ -88,6 +91,31 @@ async def test_one_that_was_never_asked_is_asked_at_once(clock: MockClock, nurse
     nursery.start_soon(watch, [(pool, SMTP)])
     await trio.sleep(1)
     assert pool.capabilities == ("AUTH LOGIN", "SIZE 1000")
+
+
+@pytest.mark.parametrize("how", [ClientAddress.PROXY_V1, ClientAddress.PROXY_V2])
+async def test_a_probe_is_no_client(nursery: trio.Nursery, how: ClientAddress) -> None:
+    """Without a header the backend waits for one, then closes; version 1's UNKNOWN is refused by Postfix."""
+    ends: list[tuple[object, ...]] = []
+
+    async def behind(talk: Talk) -> None:
+        header = await talk.proxy_header()
+        ends.append((header.version, header.source, header.destination))
+        await imap(talk)
+
+    server = await serving(nursery, behind)
+    assert isinstance(server.address, HostPort)
+    pool = pool_of(server.address, client_address=how)
+    await probe_all([(pool, IMAP)])
+    assert pool.backends[0].up
+    assert pool.capabilities == ("IMAP4rev1", "IDLE")
+    ((version, source, destination),) = ends
+    if how is ClientAddress.PROXY_V2:
+        assert (version, source, destination) == (2, None, None)
+    else:
+        assert isinstance(source, Endpoint)
+        assert (version, str(source.address)) == (1, "127.0.0.1")
+        assert destination == Endpoint(IPv4Address("127.0.0.1"), server.address.port)
 
 
 async def test_a_probe_confirms_what_a_login_has_found(nursery: trio.Nursery) -> None:

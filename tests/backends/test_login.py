@@ -8,6 +8,7 @@ import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
@@ -36,11 +37,13 @@ from tlsgate import config
 from tlsgate.backends.faults import BackendFault, NoBackend, Reason
 from tlsgate.backends.login import BackendSession, NewDialogue, ask, log_in
 from tlsgate.backends.pool import Backend
-from tlsgate.config import Address, BackendTls, HostPort
-from tlsgate.dialogue.backend import BackendDialogue, Probe, Purpose, SameLogin
+from tlsgate.config import Address, BackendTls, ClientAddress, HostPort, LoginMode
+from tlsgate.dialogue.backend import BackendDialogue, NoLogin, Probe, Purpose, SameLogin
+from tlsgate.dialogue.client import ClientFacts, Endpoint
 from tlsgate.dialogue.credentials import Credentials
 from tlsgate.dialogue.events import Granted, Refusal, Refused
 from tlsgate.dialogue.imap_backend import ImapBackend
+from tlsgate.dialogue.proxy import ProxyHeader
 from tlsgate.dialogue.smtp_backend import SmtpBackend
 
 BACKEND_NAME = "legacy.example.net"
@@ -506,3 +509,135 @@ async def test_a_probe_needs_no_credentials(nursery: trio.Nursery) -> None:
     assert session.outcome.verdict is None
     assert session.outcome.capabilities == ("IMAP4rev1", "IDLE")
     dropped(session)
+
+
+# -- who the client is -----------------------------------------------------------------------------------
+
+CLIENT = ClientFacts(
+    Endpoint(IPv4Address("203.0.113.7"), 4711), Endpoint(IPv4Address("192.0.2.1"), 993), "Ab3x", helo="client.example"
+)
+TELLING = SameLogin(LOGIN.credentials, CLIENT)
+PROXY = [ClientAddress.PROXY_V1, ClientAddress.PROXY_V2]
+XCLIENT = Smtp({b"XCLIENT": b"220 legacy\r\n"}, keywords=(b"AUTH PLAIN", b"XCLIENT ADDR PORT NAME HELO PROTO LOGIN"))
+
+
+def telling(how: ClientAddress, address: Address, **settings: object) -> Backend:
+    built = config.Backend(address=address, **settings)  # type: ignore[arg-type]
+    return Backend("pool", built, BackendRecords(), client_address=how)
+
+
+def noted(backend: Backend) -> list[tuple[int, str]]:
+    """What is told of clients that it doesn't take."""
+    told: list[tuple[int, str]] = []
+    backend.on_not_told = lambda _, version, why: told.append((version, why))
+    return told
+
+
+def behind(script: Script, headers: list[ProxyHeader]) -> Script:
+    """The same script, behind a PROXY header that is kept in ``headers``."""
+
+    async def proxied(talk: Talk) -> None:
+        headers.append(await talk.proxy_header())
+        await script(talk)
+
+    return proxied
+
+
+@pytest.mark.parametrize("how", PROXY)
+@pytest.mark.parametrize("mode", list(BackendTls))
+async def test_the_proxy_header_is_the_first_thing_said(
+    nursery: trio.Nursery, how: ClientAddress, mode: BackendTls
+) -> None:
+    """Behind TLS's first octet, or twice, it is garbage to the backend."""
+    script = imap if mode is BackendTls.NONE else TLS[mode](server_tls())
+    headers: list[ProxyHeader] = []
+    server = await serving(nursery, behind(script, headers))
+    backend = telling(how, server.address, tls=mode, verify=False)
+    session = await ask(backend, TELLING, IMAP, 5.0)
+    assert isinstance(session.outcome.verdict, Granted)
+    ids = ((5, b"Ab3x"),) if how is ClientAddress.PROXY_V2 else ()
+    assert [(each.source, each.destination, each.tlvs) for each in headers] == [
+        (CLIENT.source, CLIENT.destination, ids)
+    ]
+    assert b" ID " not in server.talks[0].heard  # told by the header alone
+    assert session.purpose == TELLING  # another connection of this session tells it again
+    dropped(session)
+
+
+@pytest.mark.parametrize("how", PROXY)
+async def test_a_client_of_a_unix_socket_has_no_address(nursery: trio.Nursery, how: ClientAddress) -> None:
+    """The addresses of our own connection aren't its."""
+    headers: list[ProxyHeader] = []
+    server = await serving(nursery, behind(imap, headers))
+    local = SameLogin(LOGIN.credentials, ClientFacts(None, None, "Ab3x"))
+    dropped(await ask(telling(how, server.address), local, IMAP, 5.0))
+    assert [(each.source, each.destination, each.tlvs) for each in headers] == [(None, None, ())]
+
+
+async def test_a_header_for_a_backend_on_a_unix_socket(nursery: trio.Nursery, tmp_path: Path) -> None:
+    headers: list[ProxyHeader] = []
+    server = await serving(nursery, behind(imap, headers), path=tmp_path / "legacy")
+    backend = telling(ClientAddress.PROXY_V1, server.address)
+    dropped(await ask(backend, TELLING, IMAP, 5.0))
+    dropped(await ask(backend, Probe(), IMAP, 5.0))
+    assert [each.source for each in headers] == [CLIENT.source, None]
+
+
+@pytest.mark.parametrize("purpose", [TELLING, Probe()], ids=["login", "probe"])
+async def test_nobody_there_to_send_the_header_to(purpose: Purpose) -> None:
+    fault = await fault_of(telling(ClientAddress.PROXY_V1, HostPort("127.0.0.1", 1)), purpose)
+    assert (fault.reason, fault.down) == (Reason.CONNECT, True)
+
+
+async def test_a_pool_that_needs_no_login_takes_the_header_too(nursery: trio.Nursery) -> None:
+    headers: list[ProxyHeader] = []
+    server = await serving(nursery, behind(Smtp(), headers))
+    session = await ask(telling(ClientAddress.PROXY_V2, server.address), NoLogin(CLIENT), SMTP, 5.0)
+    assert isinstance(session.outcome.verdict, Granted)
+    assert headers[0].source == CLIENT.source
+    dropped(session)
+
+
+async def test_a_backend_that_takes_no_xclient_is_told_of_once(nursery: trio.Nursery) -> None:
+    """The login stands; its operator learns that all mail there seems to come from us."""
+    server = await serving(nursery, Smtp(), Smtp(), XCLIENT, Smtp())
+    backend = telling(ClientAddress.XCLIENT, server.address)
+    told = noted(backend)
+    for count in (1, 1, 1, 2):
+        session = await ask(backend, TELLING, SMTP, 5.0)
+        assert isinstance(session.outcome.verdict, Granted)
+        assert len(told) == count
+        dropped(session)
+    version, why = told[0]
+    assert version == 4
+    assert "smtpd_authorized_xclient_hosts" in why
+
+
+async def test_a_refused_login_says_nothing_of_it(nursery: trio.Nursery) -> None:
+    """A wrong password at a server that isn't asked who the client is would be taken for one that can't be told."""
+    server = await serving(nursery, XCLIENT)
+    backend = telling(ClientAddress.XCLIENT, server.address)
+    told = noted(backend)
+    long = NoLogin(ClientFacts(CLIENT.source, CLIENT.destination, login="u" * 500))
+    for purpose in (long, SameLogin(Credentials(USER, b"wrong"), CLIENT)):
+        session = await ask(backend, purpose, SMTP, 5.0)
+        assert isinstance(session.outcome.verdict, Refused)
+        dropped(session)
+    assert told == []
+
+
+async def test_a_backend_that_would_take_its_mail_for_ours_is_not_used(nursery: trio.Nursery) -> None:
+    """It is told by its own words what to do; others are asked, and it isn't down: to other pools it may be fine."""
+    server, other = await serving(nursery, Smtp()), await serving(nursery, XCLIENT)
+    pool = pool_of(server.address, other.address, login=LoginMode.NONE, client_address=ClientAddress.XCLIENT)
+    told = noted(pool.backends[0])
+    for _ in range(2):
+        session = await log_in(pool, NoLogin(CLIENT), SMTP)
+        assert session.backend is pool.backends[1]
+        dropped(session)
+    assert len(told) == 1
+    assert pool.backends[0].up
+    alone = pool_of(server.address, login=LoginMode.NONE, client_address=ClientAddress.XCLIENT)
+    with pytest.raises(NoBackend, match=r"doesn't take XCLIENT.*smtpd_authorized_xclient_hosts"):
+        await log_in(alone, NoLogin(CLIENT), SMTP)
+    assert records(alone).failures == ["protocol"]

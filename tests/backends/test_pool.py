@@ -120,6 +120,20 @@ def test_a_failure_that_is_sure_is_told_at_once() -> None:
     assert told == [(False, "no answer")]
 
 
+def test_a_client_that_is_not_told_is_told_once() -> None:
+    """One line a session would hide all others. IPv6 clients alone may be the ones that a server doesn't take."""
+    backend = pool((10, 1)).backends[0]
+    told: list[tuple[int, str]] = []
+    backend.on_not_told = lambda _, version, why: told.append((version, why))
+    for version, why in ((4, ""), (6, "no XCLIENT"), (4, ""), (6, "no XCLIENT"), (4, "no XCLIENT"), (4, "no XCLIENT")):
+        backend.client_told(version, why)
+    assert told == [(6, "no XCLIENT"), (4, "no XCLIENT")]
+    backend.client_told(6)
+    backend.client_told(4, "no XCLIENT")
+    backend.client_told(6, "no XCLIENT")
+    assert told[2:] == [(6, "no XCLIENT")]
+
+
 def test_a_reload_changes_the_limit_and_the_contexts_and_tells_how_it_is() -> None:
     """A kept pool has the old limit, and trusts the old CA, for ever otherwise."""
     settings = config.Pool(backends=(config.Backend(address=HostPort("192.0.2.1", 993), tls=BackendTls.IMPLICIT),))

@@ -373,3 +373,19 @@ def test_starts_without_a_backend_and_logs_in_when_it_is_there(
             client.login(USER, PASSWORD)
         with imap(gate, "dead", "implicit") as client, pytest.raises(imaplib.IMAP4.error, match="UNAVAILABLE"):
             client.login(USER, PASSWORD)
+
+
+def test_a_bad_line_of_a_list_is_told_once_a_reload(
+    directory: Path, certificate: Certificate, pools: list[Pool]
+) -> None:
+    """Twice as many warnings as faults are read half as often."""
+    with gateway(directory, certificate, LISTENERS, pools) as gate:
+        block = directory / "block"
+        block.write_text("192.0.2.0/24\nhost.example\n")
+        gate.config.write_text(gate.config.read_text().replace("[admission]", '[admission]\nblock = ["block"]'))
+        for times in (1, 2):
+            gate.signal(signal.SIGHUP)
+            wait_until(lambda: len(gate.events("config_reloaded")) == times, "it has reloaded")  # noqa: B023
+            wait_until(lambda: len(gate.events("list_bad_line")) >= times, "the line is told")  # noqa: B023
+        told = gate.events("list_bad_line")
+    assert [(each["path"], each["line"]) for each in told] == [(str(block), 2)] * 2

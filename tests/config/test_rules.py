@@ -260,7 +260,7 @@ login = "none"  #! pools.smtp.login: nobody would check the password
 backends = [{ address = "10.0.0.5:143" }]
 client_address = "xclient"  #! pools.imap.client_address: which imap doesn't have
 """,
-    "xclient for pop3": """
+    "imap-id for pop3": """
 [[listeners]]
 name = "a"
 protocol = "pop3"
@@ -268,8 +268,17 @@ address = "[::]:995"
 tls = "implicit"
 pool = "imap"
 [pools.imap]
-backends = [{ address = "10.0.0.5:143" }]
-client_address = "xclient"  #! pools.imap.client_address: which pop3 doesn't have
+backends = [{ address = "10.0.0.5:110" }]
+client_address = "imap-id"  #! pools.imap.client_address: which pop3 doesn't have
+""",
+    "a balancer that nobody can be": """
+[[listeners]]
+name = "a"
+protocol = "imap"
+address = "unix:/run/gate"
+tls = "implicit"
+pool = "imap"
+proxy_protocol_from = ["10.0.0.1"]  #! listeners[0].proxy_protocol_from: has no address
 """,
     "imap-id for smtp": """
 [[listeners]]
@@ -434,6 +443,18 @@ pool = "smtp"
 [pools.smtp]
 backends = [{ address = "10.0.0.5:25" }]
 login = "none"
+client_address = "xclient"
+""",
+    "xclient for pop3, which Dovecot has": """
+[[listeners]]
+name = "a"
+protocol = "pop3"
+address = "[::]:995"
+tls = "implicit"
+pool = "imap"
+proxy_protocol_from = ["10.0.0.1", "2001:db8::/32"]
+[pools.imap]
+backends = [{ address = "10.0.0.5:110" }]
 client_address = "xclient"
 """,
     "a master for users who are checked here": """

@@ -42,7 +42,7 @@ def test_only_refusals_that_mean_the_password_say_auth() -> None:
 
 def test_endings_of_smtp_are_421_but_for_a_leave_and_a_refusal_for_good() -> None:
     """A sender that is told 421 comes again; one that is told 554 tells its user (RFC 5321 3.1)."""
-    others = {Ending.LOGOUT: "221", Ending.BLOCKED: "554"}
+    others = {Ending.LOGOUT: "221", Ending.BLOCKED: "554", Ending.DNSBL: "554"}
     for ending, words in ENDINGS.items():
         assert words.smtp.startswith(others.get(ending, "421"))
 

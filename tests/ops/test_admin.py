@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import io
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+import socket
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 import trio
 
-from tlsgate.config import HostPort, LogFormat, LogLevel
-from tlsgate.listener import bind
+from tests.ops.admin_address import Admin, Told, serving
+from tlsgate.admission.bans import Bans
+from tlsgate.config import LogFormat, LogLevel, UnixPath
+from tlsgate.controls import Controls
 from tlsgate.ops.admin import serve_admin
 from tlsgate.ops.health import Health
 from tlsgate.ops.listener_metrics import Phase
@@ -22,43 +21,10 @@ from tlsgate.ops.log import EventLog
 from tlsgate.ops.metrics import Metrics
 
 
-@contextmanager
-def quiet_log() -> Iterator[EventLog]:
-    log = EventLog(io.BytesIO(), LogFormat.JSON, LogLevel.INFO)
-    try:
-        yield log
-    finally:
-        log.close()
-
-
-@dataclass(frozen=True)
-class Admin:
-    port: int
-    metrics: Metrics
-    health: Health
-
-    async def get(self, path: str) -> tuple[int, str, str]:
-        """Status, content type, text."""
-
-        def fetch() -> tuple[int, str, str]:
-            try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=10) as answer:
-                    return answer.status, answer.headers["content-type"], answer.read().decode()
-            except urllib.error.HTTPError as error:
-                with error:
-                    return error.code, error.headers["content-type"], error.read().decode()
-
-        return await trio.to_thread.run_sync(fetch, limiter=trio.CapacityLimiter(1))
-
-
 @pytest.fixture
-async def admin(nursery: trio.Nursery) -> Admin:
-    with quiet_log() as log:
-        metrics, health = Metrics(log), Health()
-        listening = bind(HostPort("127.0.0.1", 0))
-        port = listening.getsockname()[1]
-        nursery.start_soon(serve_admin, listening, metrics.registry, health, log)
-        return Admin(port, metrics, health)
+async def admin() -> AsyncIterator[Admin]:
+    async with serving() as admin:
+        yield admin
 
 
 async def test_metrics_are_prometheus_text(admin: Admin) -> None:
@@ -68,10 +34,10 @@ async def test_metrics_are_prometheus_text(admin: Admin) -> None:
     counted.handshake("TLSv1.3", "TLS_AES_128_GCM_SHA256", "ok", 0.002)
     counted.login("PLAIN", "ok", 0.01)
     counted.relayed(10, 20)
-    status, content_type, text = await admin.get("/metrics")
-    assert status == 200
-    assert content_type.startswith("text/plain; version=")
-    lines = text.splitlines()
+    answer = await admin.ask("GET", "/metrics")
+    assert answer.status == 200
+    assert answer.headers["content-type"].startswith("text/plain; version=")
+    lines = answer.body.decode().splitlines()
     assert 'tlsgate_connections_total{listener="imaps",result="accepted"} 1.0' in lines
     assert 'tlsgate_sessions{listener="imaps",phase="login"} 1.0' in lines
     assert 'tlsgate_logins_total{listener="imaps",mechanism="PLAIN",result="ok"} 1.0' in lines
@@ -81,10 +47,10 @@ async def test_metrics_are_prometheus_text(admin: Admin) -> None:
 
 
 async def test_healthz_and_readyz(admin: Admin) -> None:
-    assert (await admin.get("/healthz"))[0] == 200
-    assert (await admin.get("/readyz"))[0] == 503
+    assert (await admin.ask("GET", "/healthz")).status == 200
+    assert (await admin.ask("GET", "/readyz")).status == 503
     admin.health.ready = True
-    assert (await admin.get("/readyz"))[0] == 200
+    assert (await admin.ask("GET", "/readyz")).status == 200
 
 
 async def test_metrics_while_every_thread_hangs_in_the_resolver(admin: Admin) -> None:
@@ -93,11 +59,11 @@ async def test_metrics_while_every_thread_hangs_in_the_resolver(admin: Admin) ->
     for _ in range(int(threads.total_tokens)):
         threads.acquire_on_behalf_of_nowait(object())
     with trio.fail_after(10):
-        assert (await admin.get("/metrics"))[0] == 200
+        assert (await admin.ask("GET", "/metrics")).status == 200
 
 
 async def test_what_is_not_there_is_404(admin: Admin) -> None:
-    assert (await admin.get("/nonesuch"))[0] == 404
+    assert (await admin.ask("GET", "/nonesuch")).status == 404
 
 
 async def test_nonsense_is_refused_and_the_next_is_served(admin: Admin) -> None:
@@ -112,17 +78,22 @@ async def test_nonsense_is_refused_and_the_next_is_served(admin: Admin) -> None:
                         pass
                 except trio.BrokenResourceError:
                     pass
-    assert (await admin.get("/healthz"))[0] == 200
+    assert (await admin.ask("GET", "/healthz")).status == 200
 
 
-async def test_over_a_unix_socket(nursery: trio.Nursery, tmp_path: Path) -> None:
-    from tlsgate.config import UnixPath
+async def test_over_a_unix_socket(tmp_path: Path) -> None:
+    async with serving(UnixPath(tmp_path / "admin.sock")) as admin:
+        assert (await admin.ask("GET", "/healthz")).status == 200
 
-    path = tmp_path / "admin.sock"
-    with quiet_log() as log:
-        nursery.start_soon(serve_admin, bind(UnixPath(path)), Metrics(log).registry, Health(), log)
-        with trio.fail_after(10):
-            stream = await trio.open_unix_socket(path)
-            async with stream:
-                await stream.send_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-                assert b"".join([piece async for piece in stream]).startswith(b"HTTP/1.1 200")
+
+async def test_a_fault_ends_the_admin_address_alone_and_is_logged() -> None:
+    """Out of serve_admin it would take the sessions with it."""
+    written = io.BytesIO()
+    log = EventLog(written, LogFormat.JSON, LogLevel.INFO)
+    try:
+        controls = Controls(Bans(Told()), lambda: None)
+        with socket.socket() as not_listening, trio.fail_after(10):
+            await serve_admin(not_listening, Metrics(log).registry, Health(), controls, log)
+    finally:
+        log.close()
+    assert b'"admin_failed"' in written.getvalue()

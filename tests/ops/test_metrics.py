@@ -10,7 +10,9 @@ from prometheus_client import generate_latest
 from tlsgate.config import LogFormat, LogLevel
 from tlsgate.ops.listener_metrics import Phase
 from tlsgate.ops.log import EventLog
+from tlsgate.ops.merging import dump
 from tlsgate.ops.metrics import Metrics
+from tlsgate.ops.screening_metrics import ScreeningMetrics
 
 CONTRACT = {
     "tlsgate_connections": {"listener", "result"},
@@ -27,6 +29,7 @@ CONTRACT = {
     "tlsgate_backend_connect_seconds": {"pool", "backend"},
     "tlsgate_backend_failures": {"pool", "backend", "reason"},
     "tlsgate_messages": {"listener", "result"},
+    "tlsgate_screening": {"check", "result"},
     "tlsgate_certificate_expiry_timestamp_seconds": {"certificate"},
     "tlsgate_config_reload": {"result"},
     "tlsgate_build_info": {"version", "openssl"},
@@ -51,6 +54,7 @@ def test_every_metric_of_the_contract_has_its_labels(metrics: Metrics) -> None:
     metrics.backends.served = frozenset({("imap", "192.0.2.1:143")})
     backend.answered(0.1)
     backend.failed("connect")
+    metrics.screening.here.screened("dnsbl", "reject")
     metrics.certificate_expiry.labels("a.pem").set(1)
     metrics.config_reload.labels("ok").inc()
     told = {family.name: family for family in metrics.registry.collect()}
@@ -100,3 +104,15 @@ def test_a_listener_that_comes_back_goes_on_counting(metrics: Metrics) -> None:
         'tlsgate_connections_total{listener="imaps",result="accepted"} 2.0'
         in generate_latest(metrics.registry).decode()
     )
+
+
+def test_checks_of_other_processes_are_added(metrics: Metrics) -> None:
+    metrics.screening.here.screened("dnsbl", "listed")
+    other = ScreeningMetrics()
+    other.screened("dnsbl", "listed")
+    other.screened("helo", "our_name")
+    metrics.screening.elsewhere = lambda: [dump(other)]
+    for _ in range(2):  # a scrape changes nothing
+        text = generate_latest(metrics.registry).decode()
+        assert 'tlsgate_screening_total{check="dnsbl",result="listed"} 2.0' in text
+        assert 'tlsgate_screening_total{check="helo",result="our_name"} 1.0' in text

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pwd
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from tests.system.certificates import Certificate
 from tests.system.peers import HOST, free_port, greets, missing, needs_root, program, run, stop, wait_until
@@ -25,11 +26,21 @@ class Dovecot:
     imaps: int
     pop3s: int
     auth: Path
+    log: Path
 
 
 @contextmanager
-def dovecot(directory: Path, mail: Path, users: Path, certificate: Certificate | None = None) -> Iterator[Dovecot]:
-    """Run Dovecot over the maildirs below ``mail`` for the passwd-file ``users``; with a certificate it speaks TLS."""
+def dovecot(
+    directory: Path,
+    mail: Path,
+    users: Path,
+    certificate: Certificate | None = None,
+    changes: Mapping[str, str] = MappingProxyType({}),
+) -> Iterator[Dovecot]:
+    """Run Dovecot over the maildirs below ``mail`` for the passwd-file ``users``; with a certificate it speaks TLS.
+
+    ``changes``: texts of its configuration, and what is there instead.
+    """
     path = program("dovecot")
     needs_root("Dovecot's login processes need root to drop from")
     _check_version(path)
@@ -42,10 +53,11 @@ def dovecot(directory: Path, mail: Path, users: Path, certificate: Certificate |
         imaps=free_port() if tls else 0,
         pop3s=free_port() if tls else 0,
         auth=directory / "auth-client",
+        log=directory / "dovecot.log",
     )
     config = directory / "dovecot.conf"
-    config.write_text(_config(server, directory, mail, users, certificate))
-    log = directory / "dovecot.log"
+    config.write_text(changed(_config(server, directory, mail, users, certificate), changes))
+    log = server.log
     process = subprocess.Popen([path, "-F", "-c", str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         wait_until(
@@ -56,6 +68,14 @@ def dovecot(directory: Path, mail: Path, users: Path, certificate: Certificate |
         yield server
     finally:
         stop(process)
+
+
+def changed(settings: str, changes: Mapping[str, str]) -> str:
+    """A server's settings with some texts of them replaced, each of which must be there."""
+    for text, other in changes.items():
+        assert text in settings
+        settings = settings.replace(text, other)
+    return settings
 
 
 def _check_version(path: str) -> None:

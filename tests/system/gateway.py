@@ -28,8 +28,8 @@ messages_per_user = "100000/1h"
 recipients_per_user = "100000/1h"
 auth_attempts = 5
 [bans]
-failures = 100000
-user_failures = 100000
+failures = 1000
+user_failures = 900
 [admission]
 trust = ["127.0.0.0/8"]
 """
@@ -37,12 +37,13 @@ trust = ["127.0.0.0/8"]
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """One ``[[listeners]]``. ``tls``: "implicit" or "starttls"."""
+    """One ``[[listeners]]``. ``tls``: "implicit" or "starttls". ``rest``: its other lines, TOML."""
 
     name: str
     protocol: str
     tls: str
     pool: str
+    rest: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,18 +129,20 @@ def gateway(
     *,
     limits: str = "",
     server: str = 'drain = "2s"',
+    admission: str = _LIMITS,
     measured: bool = True,
 ) -> Iterator[Gateway]:
     """Run ``tlsgate run`` until the block ends, then SIGTERM it; it must stop with status 0 and no traceback.
 
-    ``limits``, ``server``: more lines of ``[limits]`` and of ``[server]``. ``measured``: False for a process that may
+    ``limits``, ``server``: more lines of ``[limits]`` and of ``[server]``. ``admission``: the others of ``[limits]``,
+    with sections behind them, which let everybody in unless they are given. ``measured``: False for a process that may
     not write where coverage wants it to.
     """
     directory.mkdir()
     ports = {listener.name: free_port() for listener in listeners}
     config = directory / "tlsgate.toml"
     running = Gateway(ports, free_port(), directory / "stderr.log", certificate.ca, config)
-    config.write_text(_config(running, certificate, listeners, pools, limits, server))
+    config.write_text(_config(running, certificate, listeners, pools, limits + admission, server))
     with running.log.open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "tlsgate", "run", "--config", str(config)],
@@ -181,7 +184,7 @@ private_key = "{certificate.key}"
 [admin]
 address = "{HOST}:{running.admin}"
 [limits]
-{limits}{_LIMITS}"""
+{limits}"""
     ]
     parts += [
         f"""
@@ -191,6 +194,7 @@ protocol = "{listener.protocol}"
 address = "{HOST}:{running.ports[listener.name]}"
 tls = "{listener.tls}"
 pool = "{listener.pool}"
+{listener.rest}
 """
         for listener in listeners
     ]

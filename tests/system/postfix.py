@@ -5,40 +5,55 @@ from __future__ import annotations
 import os
 import pwd
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from tests.system.certificates import Certificate
-from tests.system.dovecot import OWNER
+from tests.system.dovecot import OWNER, changed
 from tests.system.peers import HOST, free_port, greets, needs_root, program, run, stop, wait_until
 
 DOMAIN = "example.test"
+_SEPARATOR = "# master.cf\n"
 
 
 @dataclass(frozen=True, slots=True)
 class Postfix:
-    """A running server's ports: cleartext, cleartext with AUTH LOGIN only, STARTTLS, implicit TLS."""
+    """A running server's ports: cleartext, cleartext with AUTH LOGIN only, STARTTLS, implicit TLS; and its log."""
 
     smtp: int
     login_only: int
     starttls: int
     smtps: int
+    log: Path | None = None
 
 
 @contextmanager
-def postfix(directory: Path, mail: Path, users: list[str], auth: Path, certificate: Certificate) -> Iterator[Postfix]:
-    """Run Postfix: logins by Dovecot's socket ``auth``, delivery to the maildirs of ``users`` below ``mail``."""
+def postfix(
+    directory: Path,
+    mail: Path,
+    users: list[str],
+    auth: Path,
+    certificate: Certificate,
+    changes: Mapping[str, str] = MappingProxyType({}),
+) -> Iterator[Postfix]:
+    """Run Postfix: logins by Dovecot's socket ``auth``, delivery to the maildirs of ``users`` below ``mail``.
+
+    ``changes``: texts of main.cf and master.cf, and what is there instead.
+    """
     path = program("postfix")
     needs_root("Postfix runs as root only")
-    server = Postfix(free_port(), free_port(), free_port(), free_port())
+    log = directory / "log" / "postfix.log"
+    server = Postfix(free_port(), free_port(), free_port(), free_port(), log)
     config = directory / "config"
     _lay_out(directory, config)
-    (config / "main.cf").write_text(_main(directory, mail, auth, certificate))
-    (config / "master.cf").write_text(_master(server))
+    both = changed(_main(directory, mail, auth, certificate) + _SEPARATOR + _master(server), changes)
+    main, _, master = both.partition(_SEPARATOR)
+    (config / "main.cf").write_text(main)
+    (config / "master.cf").write_text(master)
     (config / "mailboxes").write_text("".join(f"{name} {name}/\n" for name in users))
-    log = directory / "log" / "postfix.log"
     process = subprocess.Popen(
         [path, "-c", str(config), "start-fg"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )

@@ -13,7 +13,7 @@ _Result = TypeVar("_Result")
 class Beside(Generic[_Result]):
     """Runs ``check`` as a task of ``nursery``, which may outlive the session: whoever starts one cancels it at its end.
 
-    ``otherwise``: the result of a check that was cancelled.
+    ``otherwise``: the result of a check that was cancelled, and of one under way.
     """
 
     def __init__(self, nursery: trio.Nursery, check: Callable[[], Awaitable[_Result]], otherwise: _Result) -> None:
@@ -28,6 +28,11 @@ class Beside(Generic[_Result]):
                 self._result = await check()
         finally:
             self._done.set()
+
+    @property
+    def now(self) -> _Result:
+        """The result, or ``otherwise`` while there is none."""
+        return self._result
 
     async def result(self) -> _Result:
         """Wait for it; as often as is liked, and from several tasks."""

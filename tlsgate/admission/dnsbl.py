@@ -78,7 +78,7 @@ class DnsLists:
         """Ask the lists of a protocol, side by side. Private addresses are on none."""
         client = plain(client)
         lists = [each for each in self._lists if protocol in each.protocols]
-        if _is_private(client):
+        if is_private(client):
             return Listing()
         answers: dict[str, Answer] = {}
         async with trio.open_nursery() as nursery:
@@ -174,7 +174,7 @@ def _fault(answers: dict[ClientIP, Answer]) -> str:
     return ""
 
 
-def _is_private(client: ClientIP) -> bool:
+def is_private(client: ClientIP) -> bool:
     """Whether no public list can know an address: it is another client's elsewhere."""
     if client.is_loopback or client.is_link_local or client.is_unspecified:
         return True

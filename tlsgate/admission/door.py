@@ -14,7 +14,7 @@ from tlsgate.admission.network import ClientAddress, Network, NetworkLengths
 from tlsgate.admission.rules import AddressRules, Standing
 from tlsgate.admission.verdict import Verdict
 from tlsgate.state.memory import Memory
-from tlsgate.state.store import Place
+from tlsgate.state.store import Place, Store
 
 TOTAL = "connections"
 
@@ -27,23 +27,28 @@ class Turned(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """Let in. ``keys``: where a place is taken, to be given back."""
+    """Let in. ``keys``: where a place is taken, to be given back; ``elsewhere``: also in the store of all replicas."""
 
     client: ClientAddress
     network: Network
     standing: Standing
     keys: tuple[str, ...]
+    elsewhere: bool = False
 
 
 class Door:
     """Counts who is in. ``limits``, ``rules`` and ``room`` may be replaced; whoever is in stays.
 
-    ``room``: the most connections, no more than ``limits.connections``.
+    ``room``: the most connections, no more than ``limits.connections``. ``elsewhere``: counts for all replicas, None
+    without any; whoever was let in by ``enter`` must then be confirmed there.
     """
 
-    def __init__(self, limits: config.Limits, rules: AddressRules, store: Memory, bans: Bans) -> None:
+    def __init__(
+        self, limits: config.Limits, rules: AddressRules, store: Memory, bans: Bans, elsewhere: Store | None = None
+    ) -> None:
         self.room = limits.connections
         self.rules = rules
+        self.elsewhere = elsewhere
         self._store = store
         self._bans = bans
         self.limits = limits
@@ -80,12 +85,49 @@ class Door:
         if (full := self._store.enter_now(places)) is not None:
             return Turned(*((Verdict.OVER_CAPACITY, "") if full is total else (Verdict.OVER_NETWORK_CAP, str(network))))
         keys = tuple([place.key for place in places])
-        rate = self._limits.rate_per_network
-        if standing is not Standing.ALLOWED and not self._store.spend_now(f"rate {network}", rate.count, rate.seconds):
+        if standing is Standing.STRANGER and not self._spend(network):
             self._store.leave(keys)
             return Turned(Verdict.OVER_RATE, str(network))
         return Entry(client, network, standing, keys)
 
+    async def confirm(self, entry: Entry) -> Entry | Turned:
+        """Count ``entry`` among all replicas' connections; the one that is given must ``leave`` in place of it.
+
+        One that is turned away here still has to leave.
+        """
+        if self.elsewhere is None:
+            return entry
+        limits = self._limits
+        most = {TOTAL: limits.connections}
+        places = [Place(key, most.get(key, limits.connections_per_network)) for key in entry.keys]
+        if (full := await self.elsewhere.enter(places)) is not None:
+            verdicts = {place.key: Verdict.OVER_NETWORK_CAP for place in places} | {TOTAL: Verdict.OVER_CAPACITY}
+            return Turned(verdicts.get(full.key, Verdict.STATE_DOWN), str(entry.network))
+        turned: Turned | None = Turned(Verdict.OVER_RATE, str(entry.network))
+        try:
+            if entry.standing is not Standing.STRANGER or await self._spend_elsewhere(self.elsewhere, entry.network):
+                turned = None
+            elif await self.elsewhere.enter(()) is not None:  # nothing is full but for everybody
+                turned = Turned(Verdict.STATE_DOWN, str(entry.network))
+        finally:
+            if turned is not None:
+                self.elsewhere.leave(entry.keys)
+        return entry._replace(elsewhere=True) if turned is None else turned
+
+    def _spend(self, network: Network) -> bool:
+        """Whether the network's rate allows one more. Who must be confirmed is only looked at: they spend there."""
+        rate, amount = self._limits.rate_per_network, 1 if self.elsewhere is None else 0
+        return self._store.spend_now(f"rate {network}", rate.count - 1 + amount, rate.seconds, amount)
+
+    async def _spend_elsewhere(self, elsewhere: Store, network: Network) -> bool:
+        key, rate = f"rate {network}", self._limits.rate_per_network
+        if not await elsewhere.spend(key, rate.count, rate.seconds):
+            return False
+        self._store.spend_now(key, rate.count, rate.seconds)  # so that a flood is refused here, without asking
+        return True
+
     def leave(self, entry: Entry) -> None:
         """Whoever was let in is gone."""
         self._store.leave(entry.keys)
+        if entry.elsewhere and self.elsewhere is not None:
+            self.elsewhere.leave(entry.keys)

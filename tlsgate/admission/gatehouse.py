@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from typing import Protocol
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
 
 import trio
 
@@ -11,41 +12,58 @@ from tlsgate import config
 from tlsgate.admission import reread
 from tlsgate.admission.ban_file import BanFile
 from tlsgate.admission.bans import Bans, BanTrace
-from tlsgate.admission.door import Door
+from tlsgate.admission.door import Door, Entry
 from tlsgate.admission.handshakes import Handshakes
 from tlsgate.admission.network import NetworkLengths
 from tlsgate.admission.penalties import StoredPenalties
 from tlsgate.admission.reread import ListTrace
 from tlsgate.admission.rules import AddressRules
-from tlsgate.admission.visit import Desk, Visit
+from tlsgate.admission.shared_bans import SharedBans
+from tlsgate.admission.visit import Desk
 from tlsgate.state.memory import Memory
+from tlsgate.state.store import StateTrace, Store
+
+if TYPE_CHECKING:
+    from tlsgate.state.valkey import ValkeyStore
 
 _SWEEP = 1.0
 
 
-class Trace(BanTrace, ListTrace, Protocol):
+class Trace(BanTrace, ListTrace, StateTrace, Protocol):
     """What is told about admission apart from single connections."""
 
     def ban_file_fault(self, path: str, reason: str) -> None: ...
 
 
 class Gatehouse:
-    """Lives as long as the process; ``apply`` takes over what a reload brings. Reads the ban file when it is made."""
+    """Lives as long as the process; ``apply`` takes over what a reload brings. Reads the ban file when it is made.
+
+    ``here``: what is counted of this host's connections. ``store``: who counts what else there is.
+    """
 
     def __init__(self, settings: config.Config, rules: AddressRules, trace: Trace) -> None:
         limits = settings.limits
-        self.store = Memory()
+        self.shared = shared_store(settings.state, trace)
+        self.here = Memory()
+        self.store: Store = self.here if self.shared is None else self.shared
         self.bans = Bans(trace)
-        self.door = Door(limits, rules, self.store, self.bans)
+        self.door = Door(limits, rules, self.here, self.bans, self.shared)
         self.handshakes = Handshakes(limits.handshakes)
+        key = secrets.token_bytes(32)
         self.penalties = StoredPenalties(
-            settings.bans, _lengths(limits), self.store, self.bans, secrets.token_bytes(32)
+            settings.bans,
+            _lengths(limits),
+            self.store,
+            self.bans,
+            lambda: key if self.shared is None else self.shared.hash_key,
         )
         self._trace = trace
         self._rereading = trio.CancelScope()
         directory = settings.server.state_directory
         self._file = None if directory is None else BanFile(directory)
-        self._unsaved = False
+        # Changes of the bans, and how many of them the file has.
+        self._changes = self._saved = 0
+        self._fault: str | None = None
         self._writing = trio.CapacityLimiter(1)
         self._read_bans()
         self.bans.changed = self._changed
@@ -56,21 +74,27 @@ class Gatehouse:
         self.door.rules, self.door.limits, self.door.room = rules, limits, room
         self.handshakes.limit = limits.handshakes
         self.penalties.settings, self.penalties.lengths = settings.bans, _lengths(limits)
+        if self.shared is not None:
+            self.shared.when_down = settings.state.when_down
         self._rereading.cancel()
 
-    def desk(self, limits: config.Limits) -> Desk:
-        """What a listener's visits need."""
-        return Desk(self.store, self.penalties, self.handshakes, limits.connections_per_user, self.leave)
+    def desk(self, limits: config.Limits, left: Callable[[Entry], None]) -> Desk:
+        """What a listener's visits need. ``left`` is told of each connection that ends, and calls the door's leave."""
+        per_user = limits.connections_per_user
+        return Desk(self.store, self.penalties, self.handshakes, per_user, lambda visit: left(visit.entry))
 
-    def leave(self, visit: Visit) -> None:
-        """A connection is closed; what it held is given back by now."""
-        self.door.leave(visit.entry)
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Keep lists as their files are, end bans and save them, until it is cancelled.
 
-    async def run(self) -> None:
-        """Keep lists as their files are, end bans and save them, until it is cancelled."""
+        Reports when the store of all replicas is there, or is known to be away.
+        """
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._follow_files)
             nursery.start_soon(self._follow_bans)
+            if self.shared is not None:
+                await nursery.start(self.shared.run)
+                nursery.start_soon(SharedBans(self.bans, self.shared).run)
+            task_status.started()
 
     async def _follow_files(self) -> None:
         while True:
@@ -85,11 +109,13 @@ class Gatehouse:
             while True:
                 await trio.sleep(_SWEEP)
                 self.bans.sweep()
-                if self._unsaved:
-                    await trio.to_thread.run_sync(self._save, self.bans.dump(), limiter=self._writing)
+                if self._file is not None and self._saved != self._changes:
+                    changes, dumped = self._changes, self.bans.dump()
+                    fault = await trio.to_thread.run_sync(_write, self._file, dumped, limiter=self._writing)
+                    self._written(changes, fault)
         finally:
-            if self._unsaved:
-                self._save(self.bans.dump())  # nothing else runs any more
+            if self._file is not None and self._saved != self._changes:  # nothing else runs any more
+                self._written(self._changes, _write(self._file, self.bans.dump()))
 
     # -- bans that outlive a restart ----------------------------------------------------------------
 
@@ -104,16 +130,34 @@ class Gatehouse:
             self._trace.ban_file_fault(str(self._file.path), _reason(error))
 
     def _changed(self) -> None:
-        self._unsaved = self._file is not None
+        self._changes += 1
 
-    def _save(self, dumped: bytes) -> None:
-        self._unsaved = False
-        if self._file is None:
-            return
-        try:
-            self._file.write(dumped)
-        except OSError as error:
-            self._trace.ban_file_fault(str(self._file.path), _reason(error))
+    def _written(self, changes: int, fault: str | None) -> None:
+        """The file has ``changes`` now; or none more for a ``fault``, which is told once and tried again."""
+        if fault is None:
+            self._saved = changes
+        elif fault != self._fault and self._file is not None:
+            self._trace.ban_file_fault(str(self._file.path), fault)
+        self._fault = fault
+
+
+def _write(file: BanFile, dumped: bytes) -> str | None:
+    """What went wrong. Writes a file: not for the trio loop."""
+    try:
+        file.write(dumped)
+    except OSError as error:
+        return _reason(error)
+    return None
+
+
+def shared_store(settings: config.State, trace: StateTrace) -> ValkeyStore | None:
+    """The store of all replicas, None where this host is alone."""
+    if settings.url is None:
+        return None
+    from tlsgate.state.server import parse_server  # dear to import, and few have one
+    from tlsgate.state.valkey import ValkeyStore
+
+    return ValkeyStore(parse_server(settings.url), settings.when_down, trace)
 
 
 def _lengths(limits: config.Limits) -> NetworkLengths:

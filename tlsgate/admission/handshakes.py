@@ -13,23 +13,36 @@ class Handshakes:
     """Places for handshakes. ``limit`` may change while they are under way."""
 
     def __init__(self, limit: int) -> None:
-        self.limit = limit
         self.used = 0
+        self._limit = limit
         self._waiting = trio.lowlevel.ParkingLot()
+
+    @property
+    def limit(self) -> int:
+        """How many places there are."""
+        return self._limit
+
+    @limit.setter
+    def limit(self, limit: int) -> None:
+        self._limit = limit
+        self._admit()
 
     async def enter(self, deadline: float) -> bool:
         """Take a place, if need be after those who came before; False when none is free by ``deadline``."""
-        if self.used < self.limit and not self._waiting:
+        if self.used < self._limit and not self._waiting:
             self.used += 1
             return True
         with trio.CancelScope(deadline=deadline):
-            await self._waiting.park()  # who leaves hands the place over
+            await self._waiting.park()  # who wakes us has taken the place for us
             return True
         return False
 
     def leave(self) -> None:
         """Give the place back."""
-        if self._waiting and self.used <= self.limit:
+        self.used -= 1
+        self._admit()
+
+    def _admit(self) -> None:
+        while self._waiting and self.used < self._limit:
+            self.used += 1
             self._waiting.unpark()
-        else:
-            self.used -= 1

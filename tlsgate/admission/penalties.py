@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
+import trio
+
 from tlsgate import config
 from tlsgate.admission import failures
 from tlsgate.admission.bans import Bans
@@ -20,7 +22,8 @@ from tlsgate.state.store import Store
 
 _KNOWN = 30 * 86_400.0  # "lately": a phone that comes back from the holidays is still known
 _DAY = 86_400
-_ATTEMPTS = 20  # to change a record that others change too
+_STEPS = 4  # from the first delay to the longest
+_ATTEMPTS = 20  # to change a record that other replicas change too
 
 
 class Penalties(Protocol):
@@ -37,7 +40,8 @@ class Penalties(Protocol):
 
 
 class StoredPenalties:
-    """Penalties over a store. ``key``: for the hashes that secrets and names are compared by. ``clock``: as of Bans."""
+    """Penalties over a store. ``key``: gives that of the hashes that secrets and names are compared by, at least 16
+    octets. ``clock``: as of Bans."""
 
     def __init__(
         self,
@@ -45,7 +49,7 @@ class StoredPenalties:
         lengths: NetworkLengths,
         store: Store,
         bans: Bans,
-        key: bytes,
+        key: Callable[[], bytes],
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.settings = settings
@@ -54,6 +58,7 @@ class StoredPenalties:
         self._bans = bans
         self._key = key
         self._clock = clock
+        self._noting: dict[str, trio.Lock] = {}  # by key: in one process nobody need try again
 
     async def before_login(self, client: ClientAddress, user: str) -> float | None:
         if self._bans.find(client) is not None:
@@ -70,10 +75,13 @@ class StoredPenalties:
         if secret is not None:
             what = self._hash((user or "").encode(), secret)
         if user is not None:
-            await self._note(self._of_user(user), Failure(self._clock(), what), self.settings.user_failures + 3)
+            await self._note(self._of_user(user), Failure(self._clock(), what), self.settings.user_failures + _STEPS)
+        # What was under way when the ban came doesn't make it longer.
+        if self._bans.find(client) is not None:
+            return
         most = self.settings.failures
-        if len(await self._note(_of_network(network), Failure(self._clock(), what), most)) >= most:
-            await self._forget(_of_network(network))
+        full = await self._note(_of_network(network), Failure(self._clock(), what), most, ends=True)
+        if full and self._bans.find(client) is None:
             self._bans.punish(network, self.settings.duration, "failed logins")
 
     async def logged_in(self, client: ClientAddress, user: str) -> None:
@@ -85,22 +93,29 @@ class StoredPenalties:
     # -- records ------------------------------------------------------------------------------------
 
     async def _recent(self, key: str) -> tuple[Failure, ...]:
-        noted = failures.decode(await self._store.read(key))
-        return failures.recent(noted, self._clock(), self.settings.window)
+        return failures.recent(_decode(await self._store.read(key)), self._clock(), self.settings.window)
 
-    async def _note(self, key: str, new: Failure, most: int) -> tuple[Failure, ...]:
+    async def _note(self, key: str, new: Failure, most: int, *, ends: bool = False) -> bool:
+        """Whether there are ``most`` by now. With ``ends`` all are forgotten then: only one who notes is told so."""
+        lock = self._noting.setdefault(key, trio.Lock())
+        try:
+            async with lock:
+                return await self._swap_noted(key, new, most, ends)
+        finally:
+            if not lock.locked():
+                self._noting.pop(key, None)
+
+    async def _swap_noted(self, key: str, new: Failure, most: int, ends: bool) -> bool:
+        window = self.settings.window
         for _ in range(_ATTEMPTS):
             before = await self._store.read(key)
-            noted = failures.recent(failures.decode(before), self._clock(), self.settings.window)
+            noted = failures.recent(_decode(before), self._clock(), window)
             after = failures.with_one_more(noted, new, most)
-            if after == noted or await self._store.swap(key, before, failures.encode(after), self.settings.window):
-                return after
-        return ()
-
-    async def _forget(self, key: str) -> None:
-        for _ in range(_ATTEMPTS):
-            if await self._store.swap(key, await self._store.read(key), None, 0.0):
-                return
+            full = len(after) >= most
+            put = None if full and ends else failures.encode(after)
+            if put == before or await self._store.swap(key, before, put, window):
+                return full
+        return False
 
     def _known(self, network: Network, user: str) -> str:
         return "known " + self._hash(str(network).encode(), user.casefold().encode()).hex()
@@ -110,7 +125,14 @@ class StoredPenalties:
 
     def _hash(self, first: bytes, second: bytes) -> bytes:
         # Names can't hold NUL: no other pair makes the same octets.
-        return hashlib.blake2b(first + b"\0" + second, key=self._key, digest_size=16).digest()
+        return hashlib.blake2b(first + b"\0" + second, key=self._key(), digest_size=16).digest()
+
+
+def _decode(record: bytes | None) -> tuple[Failure, ...]:
+    try:
+        return failures.decode(record)
+    except ValueError:  # not of our making: a login must not fail for it
+        return ()
 
 
 def _of_network(network: Network) -> str:

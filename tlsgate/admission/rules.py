@@ -22,7 +22,7 @@ class Standing(enum.Enum):
     """Passes every check but the total cap."""
     BLOCKED = enum.auto()
     TRUSTED = enum.auto()
-    """connections_per_network and bans don't count."""
+    """Nothing counts that is counted by network: connections, their rate, failed logins."""
     STRANGER = enum.auto()
 
 

@@ -4,14 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from tlsgate.admission.door import Entry
-from tlsgate.admission.handshakes import Handshakes
 from tlsgate.admission.penalties import Penalties
 from tlsgate.admission.rules import Standing
 from tlsgate.state.store import Place, Store
 
 _EXEMPT = (Standing.ALLOWED, Standing.TRUSTED)  # webmail and monitoring speak for many users
+
+
+class Handshakes(Protocol):
+    """Places for handshakes."""
+
+    async def enter(self, deadline: float) -> bool:
+        """Take a place, if need be after those who came before; False when none is free by ``deadline``."""
+
+    def leave(self) -> None:
+        """Give the place back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,15 +61,15 @@ class Visit:
         if self.entry.standing not in _EXEMPT:
             await self._desk.penalties.failed(self.entry.client, user, secret)
 
-    async def logged_in(self, user: str) -> bool:
-        """A login is good; False when this user has no place left."""
+    async def logged_in(self, user: str) -> Place | None:
+        """A login is good; or what is full: this user has no place left, or it is STATE_DOWN."""
         key = f"user {user.casefold()}"
-        if await self._desk.store.enter((Place(key, self._desk.per_user),)) is not None:
-            return False
+        if (full := await self._desk.store.enter((Place(key, self._desk.per_user),))) is not None:
+            return full
         self._user = key
         if self.entry.standing not in _EXEMPT:
             await self._desk.penalties.logged_in(self.entry.client, user)
-        return True
+        return None
 
     def leave(self) -> None:
         """The connection is closed."""

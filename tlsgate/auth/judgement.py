@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 from tlsgate.config import LoginMode
 from tlsgate.dialogue.backend import NoLogin, SameLogin
+from tlsgate.dialogue.client import ClientFacts
 from tlsgate.dialogue.credentials import Credentials
 from tlsgate.dialogue.events import Refusal, Refused
 
@@ -22,8 +24,10 @@ class Finding(enum.Enum):
 Judge = Callable[[Credentials], Awaitable[Finding | Refused]]
 
 
-def login_purpose(found: Finding, shown: Credentials, login: LoginMode) -> SameLogin | NoLogin | Refused:
-    """What to do at a backend of a pool with this ``login``.
+def login_purpose(
+    found: Finding, shown: Credentials, login: LoginMode, client: ClientFacts | None = None
+) -> SameLogin | NoLogin | Refused:
+    """What to do at a backend of a pool with this ``login``; ``client``: whom to tell it of.
 
     A backend that isn't asked for a login can't judge one: what no source has found right is refused there.
     """
@@ -31,8 +35,8 @@ def login_purpose(found: Finding, shown: Credentials, login: LoginMode) -> SameL
         case _ if found is Finding.UNAVAILABLE:
             return Refused(Refusal.UNAVAILABLE)
         case LoginMode.SAME:
-            return SameLogin(shown)
+            return SameLogin(shown, client)
         case LoginMode.NONE if found is Finding.RIGHT:
-            return NoLogin()
+            return NoLogin(client and replace(client, login=shown.user))
         case _:
             return Refused(Refusal.UNAVAILABLE)

@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import trio
 
 from tlsgate.backends.faults import BackendFault, NoBackend, Reason
 from tlsgate.backends.pool import Backend, Pool
+from tlsgate.backends.proxy_header import BEGINS, proxy_header
 from tlsgate.backends.stream import BackendTlsStream, connect, connected
-from tlsgate.config import BackendTls
-from tlsgate.dialogue.backend import BackendDialogue, BeginTls, Outcome, Purpose, Send
-from tlsgate.dialogue.events import NeedData, RemoteProtocolError
+from tlsgate.config import BackendTls, ClientAddress
+from tlsgate.dialogue.backend import BackendDialogue, BeginTls, Misconfigured, Outcome, Probe, Purpose, Send
+from tlsgate.dialogue.client import ClientFacts
+from tlsgate.dialogue.events import Granted, NeedData, RemoteProtocolError
+from tlsgate.state.store import STATE_DOWN
 from tlsgate.tls.stream import Expired, Stream, StreamLost
 
 # Servers hold back the answer to a wrong password for seconds; more than this is a server that hangs.
 ANSWER_TIMEOUT = 30.0
+
+# Where a backend can say that it doesn't take who the client is: what its operator can do about it.
+_ADVICE = {
+    ClientAddress.XCLIENT: "name our address in its smtpd_authorized_xclient_hosts (Postfix) or login_trusted_networks"
+    " (Dovecot), and let it have the clients' IP version",
+    ClientAddress.IMAP_ID: 'use client_address = "proxy-v2", "proxy-v1" or "none"',
+}
 
 NewDialogue = Callable[[Purpose, bool, tuple[str, ...]], BackendDialogue]
 
@@ -70,11 +80,17 @@ async def ask(
     early enough for us to answer within the caller's own deadline.
     """
     began = trio.current_time()
-    attempt = _Attempt(backend, trio.current_effective_deadline() if before is None else before)
-    backend.taken()
+    client = None if isinstance(purpose, Probe) else purpose.client
+    attempt = _Attempt(backend, client, trio.current_effective_deadline() if before is None else before)
+    if (full := await backend.take()) is not None:
+        why = "the shared state is away" if full == STATE_DOWN else "at its connection limit"
+        raise BackendFault(Reason.CAPACITY, why, down=False)
     done = False
     try:
-        dialogue = new_dialogue(purpose, backend.settings.tls is BackendTls.STARTTLS, backend.capabilities or ())
+        asked = purpose
+        if client is not None and not isinstance(asked, Probe) and backend.client_address in BEGINS:
+            asked = replace(asked, client=None)  # the header tells of it
+        dialogue = new_dialogue(asked, backend.settings.tls is BackendTls.STARTTLS, backend.capabilities or ())
         outcome = await attempt.converse(dialogue, connect_timeout)
         backend.trace.answered(trio.current_time() - began)
         done = True
@@ -83,15 +99,28 @@ async def ask(
     except StreamLost as lost:
         reason = Reason.CLOSED if attempt.heard else Reason.CONNECT
         raise BackendFault(reason, lost.reason, down=not attempt.asked) from None
+    except Misconfigured as error:
+        _note(backend, client, told=False)
+        advice = _ADVICE.get(backend.client_address, "")
+        raise BackendFault(Reason.PROTOCOL, f"{error}; {advice}", down=False) from None
     except RemoteProtocolError as error:
         raise BackendFault(Reason.PROTOCOL, str(error), down=False) from None
     finally:
         if not done:
             attempt.close()
             backend.released()
+    if isinstance(outcome.verdict, Granted):
+        _note(backend, client, told=outcome.client_told)
     stream = attempt.open_stream()
     stream.expires(math.inf)
     return BackendSession(backend, stream, dialogue, outcome, purpose)
+
+
+def _note(backend: Backend, client: ClientFacts | None, *, told: bool) -> None:
+    """Note whether a backend that can say so took who the client is."""
+    if client is not None and (advice := _ADVICE.get(backend.client_address)) is not None:
+        version = client.source.address.version if client.source else 0
+        backend.client_told(version, "" if told else f"doesn't take from us who the client is; {advice}")
 
 
 class _Attempt:
@@ -101,8 +130,9 @@ class _Attempt:
     client has shown. ``hurried``: it had less than its time, for the caller has no more.
     """
 
-    def __init__(self, backend: Backend, callers_deadline: float) -> None:
+    def __init__(self, backend: Backend, client: ClientFacts | None, callers_deadline: float) -> None:
         self._backend = backend
+        self._client = client
         self._stream: Stream | None = None
         self._callers_deadline = callers_deadline
         self.heard = self.asked = self.hurried = False
@@ -111,8 +141,12 @@ class _Attempt:
         """Raises StreamLost, BackendFault, RemoteProtocolError."""
         security = self._backend.settings.tls
         self._stream = await connect(self._backend.settings.address, self._deadline(connect_timeout))
-        if security is BackendTls.IMPLICIT:
+        begins = self._backend.client_address in BEGINS
+        if begins or security is BackendTls.IMPLICIT:
             await connected(self._stream)
+        if begins:
+            await self._stream.send(self._header())
+        if security is BackendTls.IMPLICIT:
             await self._begin_tls()
         while True:
             match dialogue.next_event():
@@ -144,6 +178,12 @@ class _Attempt:
             raise BackendFault(Reason.CLOSED, "closed before it answered", down=not self.asked)
         self.heard = True
         return data
+
+    def _header(self) -> bytes:
+        try:
+            return proxy_header(self._backend.client_address, self._client, self.open_stream().socket)
+        except OSError as error:  # the connection is gone already
+            raise StreamLost(error.strerror or "connection lost") from None
 
     async def _begin_tls(self) -> None:
         host = getattr(self._backend.settings.address, "host", "localhost")

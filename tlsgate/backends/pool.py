@@ -11,7 +11,8 @@ from typing import Protocol
 
 from tlsgate import config
 from tlsgate.backends.stream import client_context
-from tlsgate.config import BackendTls
+from tlsgate.config import BackendTls, ClientAddress
+from tlsgate.state.store import Place, Store
 
 
 class BackendTrace(Protocol):
@@ -28,21 +29,33 @@ class Backend:
     """One legacy server and what is known of it.
 
     ``up``: whether it was last seen working. ``capabilities``: what it said it can do, None before it was asked.
+    ``client_address``: how it learns who a client is.
     """
 
     def __init__(
-        self, pool: str, settings: config.Backend, trace: BackendTrace, context: ssl.SSLContext | None = None
+        self,
+        pool: str,
+        settings: config.Backend,
+        trace: BackendTrace,
+        context: ssl.SSLContext | None = None,
+        client_address: ClientAddress = ClientAddress.NONE,
     ) -> None:
         """``context``: for its TLS; without one it is made here, which reads files."""
         self.pool = pool
         self.settings = settings
         self.address = str(settings.address)
+        self.client_address = client_address
         self.trace = trace
         self.up = True
         self.capabilities: tuple[str, ...] | None = None
         self.connections = 0
         self.on_change: Callable[[Backend, str], None] | None = None
+        self.on_not_told: Callable[[Backend, int, str], None] | None = None
+        self._place = Place(f"backend {self.address}", 0)
+        self._elsewhere: Store | None = None
+        self._places: list[Store] = []
         self._told_up = True
+        self._not_told: set[int] = set()
         self._context = context
         if context is None and settings.tls is not BackendTls.NONE:
             self._context = client_context(settings)
@@ -54,10 +67,23 @@ class Backend:
             raise LookupError("a backend without TLS has no context")
         return self._context
 
-    def serve(self, context: ssl.SSLContext | None) -> None:
-        """Take this context from now on, and tell how it is."""
+    def serve(self, context: ssl.SSLContext | None, connections: int, elsewhere: Store | None) -> None:
+        """Take this context from now on, and tell how it is.
+
+        ``connections``: the most in all processes that share ``elsewhere``; None where only ours count.
+        """
         self._context = context
+        self._place, self._elsewhere = Place(f"backend {self.address}", connections), elsewhere
         self.trace.up(self._told_up)
+
+    async def take(self) -> Place | None:
+        """Begin one more connection to it; or what is full, as of a Store's ``enter``."""
+        if self._elsewhere is not None:
+            if (full := await self._elsewhere.enter((self._place,))) is not None:
+                return full
+            self._places.append(self._elsewhere)
+        self.taken()
+        return None
 
     def taken(self) -> None:
         """One more connection to it is begun."""
@@ -68,6 +94,8 @@ class Backend:
         """One of its connections is closed."""
         self.connections -= 1
         self.trace.disconnected()
+        if self._places:
+            self._places.pop().leave((self._place.key,))
 
     def mark(self, *, up: bool, why: str = "", sure: bool = False) -> None:
         """Note that it works, or that it doesn't and why; a change is told once.
@@ -82,6 +110,18 @@ class Backend:
         self.trace.up(told_up)
         if self.on_change is not None:
             self.on_change(self, why)
+
+    def client_told(self, version: int, why_not: str = "") -> None:
+        """Note that it took who a client is, or why it didn't; a change is told once.
+
+        ``version``: of the client's IP, 0 for none: there are servers that take IPv4 clients only.
+        """
+        if not why_not:
+            self._not_told.discard(version)
+        elif version not in self._not_told:
+            self._not_told.add(version)
+            if self.on_not_told is not None:
+                self.on_not_told(self, version, why_not)
 
 
 class Pool:
@@ -100,16 +140,21 @@ class Pool:
         self.name = name
         self.settings = settings
         self.backends = [
-            Backend(name, each, trace(name, str(each.address)), context)
+            Backend(name, each, trace(name, str(each.address)), context, settings.client_address)
             for each, context in zip(settings.backends, contexts or repeat(None), strict=False)
         ]
         self._most_connections = connections
 
-    def serve(self, contexts: Sequence[ssl.SSLContext | None], connections: int) -> None:
-        """Take over what a reload has brought: the backends' contexts in their order, None for one without TLS."""
+    def serve(
+        self, contexts: Sequence[ssl.SSLContext | None], connections: int, elsewhere: Store | None = None
+    ) -> None:
+        """Take over what a reload has brought: the backends' contexts in their order, None for one without TLS.
+
+        ``connections``, ``elsewhere``: as of Backend.
+        """
         self._most_connections = connections
         for backend, context in zip(self.backends, contexts, strict=True):
-            backend.serve(context)
+            backend.serve(context, connections, elsewhere)
 
     def candidates(self) -> Iterator[Backend]:
         """The backends to try for one login, best first: those that are up, then the others.

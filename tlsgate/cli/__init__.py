@@ -6,20 +6,29 @@ import argparse
 import signal
 from collections.abc import Sequence
 from importlib import import_module
-from pathlib import Path
 
 from tlsgate import __version__
+from tlsgate.cli import arguments
 
 # Imported only when asked for: `check` needs no listener and `demo` no config file.
 _COMMANDS = {
     "run": "serve until SIGTERM or SIGINT; SIGHUP reloads the config",
     "check": "parse the config, load what it names, print what would be served",
+    "ban": "refuse a network from now on, for a while",
+    "unban": "end a ban before its time",
+    "bans": "list who is banned",
     "demo": "a sample gateway with a sample backend on loopback: no config, no root, nothing else needed",
 }
-_NEEDS_CONFIG = ("run", "check")
+_ARGUMENTS = {
+    "run": arguments.config,
+    "check": arguments.config,
+    "ban": arguments.ban,
+    "unban": arguments.unban,
+    "bans": arguments.bans,
+}
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(line: Sequence[str] | None = None) -> int:
     """Run one command; gives its exit code."""
     parser = argparse.ArgumentParser(
         prog="tlsgate", description="A TLS-enforcing gateway in front of legacy mail servers"
@@ -27,10 +36,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--version", action="version", version=f"tlsgate {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
     for name, text in _COMMANDS.items():
-        command = commands.add_parser(name, help=text, description=text)
-        if name in _NEEDS_CONFIG:
-            command.add_argument("--config", type=Path, required=True, metavar="FILE", help="the TOML config file")
-    chosen = parser.parse_args(arguments)
+        command = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
+        if name in _ARGUMENTS:
+            _ARGUMENTS[name](command)
+    chosen = parser.parse_args(line)
     if chosen.command == "run":
         # Its default would kill us in the moment that imports and the first look at the backends take.
         signal.signal(signal.SIGHUP, signal.SIG_IGN)

@@ -38,7 +38,7 @@ def report(prepared: Prepared) -> Iterator[str]:
         yield from _pool(name, pool)
     for certificate in prepared.contexts.certificates:
         yield _certificate(certificate)
-    for remark in prepared.remarks():
+    for remark in (*prepared.remarks(), *prepared.list_remarks()):
         yield f"{remark.about}: {remark.text}"
     yield f"admin: {settings.admin.address}"
     yield from (f"{key}: not active yet" for key in not_active(settings))

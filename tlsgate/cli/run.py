@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
+from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 
@@ -16,7 +18,9 @@ from tlsgate.ops.log import EventLog, LibraryHandler
 from tlsgate.ops.metrics import Metrics
 from tlsgate.prepared import Prepared, prepare
 from tlsgate.tls.certificate import CertificateFault
-from tlsgate.workers.process import CannotStart, drop_privileges, raise_descriptor_limit
+from tlsgate.workers.process import CannotStart, drop_privileges, raise_descriptor_limit, worker_count
+from tlsgate.workers.spawner import start_spawner
+from tlsgate.workers.worker import work
 
 STOPPED, COULD_NOT_START, BAD_CONFIG = 0, 1, 2
 
@@ -30,10 +34,15 @@ def execute(arguments: argparse.Namespace) -> int:
         print(fault, file=sys.stderr)
         return BAD_CONFIG
     settings = prepared.settings
+    spawner = None
+    reread: Callable[[], Prepared] = partial(_read, path)
+    if worker_count(settings.server.workers) > 1:  # forked while we have no threads and no sockets
+        spawner = start_spawner(prepared, reread, partial(work, settings))
+        reread = spawner.reread  # what it may read we may not, once we have become server.user
     log = EventLog(sys.stderr.buffer, settings.log.format, settings.log.level)
     logging.getLogger().addHandler(LibraryHandler(log))
     try:
-        gateway = Gateway(prepared, lambda: _read(path), log, Metrics(log), raise_descriptor_limit())
+        gateway = Gateway(prepared, reread, log, Metrics(log), raise_descriptor_limit(), spawner)
         gateway.bind()
         if settings.server.user:
             # What is imported late elsewhere: the user may not be able to read our files.
@@ -45,11 +54,15 @@ def execute(arguments: argparse.Namespace) -> int:
         return COULD_NOT_START
     for key in not_active(settings):
         log.emit("not_active", "warning", key=key)
+    status = STOPPED
     try:
         trio.run(gateway.run)
+    except* CannotStart as faults:
+        print(faults.exceptions[0], file=sys.stderr)
+        status = COULD_NOT_START
     finally:
         log.close()
-    return STOPPED
+    return status
 
 
 def _read(path: Path) -> Prepared:

@@ -14,16 +14,13 @@ from tlsgate.config.schema import Config, Section
 # Keys, and whole sections, that wait for their capability; with the values beside the default that work already.
 # What is built loses its line. "[]" stands for any index, "*" for any name.
 PENDING: Mapping[str, tuple[Enum, ...]] = {
-    "server.workers": (),
     "tls.client_ca": (),
     "listeners[].protocol": (Protocol.IMAP, Protocol.POP3, Protocol.SUBMISSION),
     "listeners[].require_tls": (),
-    "listeners[].proxy_protocol_from": (),
     "pools.*.login": (LoginMode.NONE,),
     "pools.*.master_user": (),
     "pools.*.master_separator": (),
     "pools.*.master_password_file": (),
-    "pools.*.client_address": (),
     "routes": (),
     "auth.source": (AuthSource.BACKEND, AuthSource.USERS_FILE),
     "auth.mechanisms": (Mechanism.PLAIN, Mechanism.LOGIN),
@@ -31,12 +28,11 @@ PENDING: Mapping[str, tuple[Enum, ...]] = {
     "auth.oauth": (),
     "limits.messages_per_user": (),
     "limits.recipients_per_user": (),
-    "dns": (),
-    "dnsbl": (),
-    "screening": (),
+    "screening.spf": (),
+    "screening.surbl_zones": (),
+    "screening.surbl": (),
+    "screening.pregreet_delay": (),
     "relay": (),
-    "state": (),
-    "admin.token_file": (),
 }
 
 

@@ -35,6 +35,7 @@ def _rules(config: Config) -> Iterator[Findings]:
     for index, listener in enumerate(listeners):
         yield _mx_tls(listener, ("listeners", index))
         yield _require_tls(listener, ("listeners", index))
+        yield _proxies(listener, ("listeners", index))
         yield _known_pool(config, listener, ("listeners", index))
     for index, route in enumerate(routes):
         yield _known_pool(config, route, ("routes", index))
@@ -97,6 +98,12 @@ def _require_tls(listener: Listener, at: KeyPath) -> Findings:
     if listener.require_tls and listener.protocol is not Protocol.MX:
         problem = f"is for mx listeners: {listener.protocol} always requires TLS"
         yield Finding((*at, "require_tls"), problem, "remove it")
+
+
+def _proxies(listener: Listener, at: KeyPath) -> Findings:
+    if listener.proxy_protocol_from and not isinstance(listener.address, HostPort):
+        problem = f"is set, but who comes to {listener.address} has no address to be in a prefix"
+        yield Finding((*at, "proxy_protocol_from"), problem, "remove it, or listen on host:port")
 
 
 def _known_pool(config: Config, user: Listener | Route, at: KeyPath) -> Findings:
@@ -173,7 +180,7 @@ def _nobody_checks(config: Config, pool: Pool, at: KeyPath, protocols: frozenset
 
 
 _SPOKEN_IN = {
-    ClientAddress.XCLIENT: frozenset({Protocol.SUBMISSION, Protocol.MX}),
+    ClientAddress.XCLIENT: frozenset({Protocol.POP3, Protocol.SUBMISSION, Protocol.MX}),
     ClientAddress.IMAP_ID: frozenset({Protocol.IMAP}),
 }
 

@@ -178,10 +178,10 @@ class Admission(Section, frozen=True, kw_only=True):
 class Bans(Section, frozen=True, kw_only=True):
     """``[bans]``: what failed logins lead to."""
 
-    failures: Count = 10
+    failures: Annotated[int, whole(1, 1000)] = 10
     window: Timeout = 600.0
     duration: Timeout = 3600.0
-    user_failures: Count = 30
+    user_failures: Annotated[int, whole(1, 900)] = 30
 
 
 class Dns(Section, frozen=True, kw_only=True):

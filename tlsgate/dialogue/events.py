@@ -57,6 +57,8 @@ class Ending(enum.StrEnum):
     OVER_RATE = "over_rate"
     BLOCKED = "blocked"
     BANNED = "banned"
+    DNSBL = "dnsbl"
+    DNSBL_TEMPFAIL = "dnsbl_tempfail"
     SHUTDOWN = "shutdown"
     FAULT = "fault"
 

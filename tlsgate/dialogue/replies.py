@@ -58,6 +58,8 @@ ENDINGS: dict[Ending, Words] = {
     Ending.OVER_RATE: Words("LIMIT", "SYS/TEMP", "421 4.7.0", "Too many new connections from your network, slow down"),
     Ending.BLOCKED: Words("CONTACTADMIN", "SYS/PERM", "554 5.7.1", "Your network is refused here"),
     Ending.BANNED: Words("UNAVAILABLE", "SYS/TEMP", "421 4.7.0", "Too many failed logins from your network"),
+    Ending.DNSBL: Words("CONTACTADMIN", "SYS/PERM", "554 5.7.1", "Your network is on a block list"),
+    Ending.DNSBL_TEMPFAIL: Words("UNAVAILABLE", "SYS/TEMP", "421 4.7.1", "Your network is on a block list for now"),
     Ending.SHUTDOWN: Words("UNAVAILABLE", "SYS/TEMP", "421 4.3.2", "Shutting down, try again later"),
     Ending.FAULT: Words("UNAVAILABLE", "SYS/TEMP", "421 4.3.0", "Internal fault, try again later"),
 }

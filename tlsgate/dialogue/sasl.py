@@ -75,6 +75,9 @@ class Login:
 
 MECHANISMS: dict[str, Callable[[], Exchange]] = {"PLAIN": Plain, "LOGIN": Login}
 
+CANCELLED = "cancelled"
+"""The reason of a login that the client gave up itself."""
+
 
 class Failure(enum.Enum):
     """Why an exchange came to nothing; ``replies.SASL_FAILURES`` has each protocol's words for it."""
@@ -128,7 +131,7 @@ class Authentication:
         if exchange is None:
             raise LocalProtocolError("no exchange")
         if not line.endswith(b"\r\n") or line == b"*\r\n":
-            return Failed(Failure.CANCELLED, "cancelled", exchange.user)
+            return Failed(Failure.CANCELLED, CANCELLED, exchange.user)
         try:
             return exchange.respond(decode(line[:-2]))
         except SaslError as error:

@@ -168,10 +168,15 @@ class Submission:
         """The first line of a connection (not sent again after STARTTLS)."""
         return f"220 {self._offer.hostname} ESMTP ready\r\n".encode()
 
-    def ending(self, reason: Ending) -> bytes:
-        """The line that ends the connection for a reason that the dialogue can't see (time, capacity)."""
+    def ending(self, reason: Ending, which: str = "") -> bytes:
+        """The line that ends the connection for a reason that the dialogue can't see (time, capacity).
+
+        ``which``: a name that belongs to the reason, as a block list's; printable.
+        """
         self.state = State.CLOSED
-        return reply(ENDINGS[reason].smtp, f"{self._offer.hostname} {ENDINGS[reason].text}").encode()
+        words = ENDINGS[reason]
+        text = f"{words.text}: {which}" if which else words.text
+        return reply(words.smtp, f"{self._offer.hostname} {text}").encode()
 
     def receive(self, data: bytes) -> None:
         """Append what came from the client."""

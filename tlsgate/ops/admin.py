@@ -1,35 +1,45 @@
-"""The admin address: /metrics, /healthz, /readyz."""
+"""The admin address: /metrics, /healthz, /readyz, /api."""
 
 from __future__ import annotations
 
 import logging
 import socket
-from typing import cast
+from collections.abc import Callable
+from typing import Protocol
 
 import trio
-from hypercorn.config import Config as HypercornConfig
-from hypercorn.trio import serve
-from hypercorn.typing import ASGIFramework
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from tlsgate.ops.admin_bans import BanControls, ban_routes
+from tlsgate.ops.admin_guard import Guard, Reach, reach_of
 from tlsgate.ops.health import Health
+from tlsgate.ops.http_server import serve_http
 from tlsgate.ops.log import EventLog
+from tlsgate.ops.token import Token
 
-_LONGEST_REQUEST = 16384
+
+class Controls(BanControls, Protocol):
+    """All that the API calls. ``token``: gives the one in force. ``report``: has metrics brought up to date."""
+
+    @property
+    def token(self) -> Callable[[], Token | None]: ...
+    async def report(self) -> None: ...
 
 
-def application(registry: CollectorRegistry, health: Health) -> Starlette:
-    """What is served at the admin address."""
+def application(registry: CollectorRegistry, health: Health, controls: Controls, reach: Reach) -> Starlette:
+    """What is served at the admin address, to those that its ``reach`` and the token let in."""
     # A thread of its own: name look-ups that hang take all of trio's default ones.
     encoding = trio.CapacityLimiter(1)
 
     async def metrics(request: Request) -> Response:
         encode, content_type = choose_encoder(request.headers.get("accept", ""))
+        await controls.report()
         return Response(await trio.to_thread.run_sync(encode, registry, limiter=encoding), media_type=content_type)
 
     async def healthz(_request: Request) -> Response:
@@ -39,23 +49,22 @@ def application(registry: CollectorRegistry, health: Health) -> Starlette:
         return PlainTextResponse("ready\n") if health.ready else PlainTextResponse("not ready\n", 503)
 
     return Starlette(
-        routes=[Route("/metrics", metrics), Route("/healthz", healthz), Route("/readyz", readyz)],
+        routes=[
+            Route("/metrics", metrics),
+            Route("/healthz", healthz),
+            Route("/readyz", readyz),
+            *ban_routes(controls),
+        ],
+        middleware=[Middleware(Guard, reach, controls.token)],
     )
 
 
-async def serve_admin(listening: socket.socket, registry: CollectorRegistry, health: Health, log: EventLog) -> None:
-    """Serve HTTP/1.1 on a bound socket until cancelled; owns the socket. A fault ends this and nothing else."""
-    settings = HypercornConfig()
-    settings.bind = [f"fd://{listening.detach()}"]
-    settings.accesslog = None
-    settings.errorlog = logging.getLogger("tlsgate.admin")
-    settings.include_server_header = False
-    settings.alpn_protocols = ["http/1.1"]
-    settings.h11_max_incomplete_size = _LONGEST_REQUEST
-    settings.keep_alive_timeout = 15
-    settings.read_timeout = 10
-    settings.graceful_timeout = 1
+async def serve_admin(
+    listening: socket.socket, registry: CollectorRegistry, health: Health, controls: Controls, log: EventLog
+) -> None:
+    """Serve on a bound socket until cancelled; owns the socket. A fault ends this and nothing else."""
+    served = application(registry, health, controls, reach_of(listening))
     try:
-        await serve(cast(ASGIFramework, application(registry, health)), settings, mode="asgi")
-    except Exception as fault:  # noqa: BLE001 - sessions go on without it; the log says that it is gone
-        log.emit("admin_failed", "error", reason=type(fault).__name__)
+        await serve_http(listening, served, logging.getLogger("tlsgate.admin"))
+    except* Exception as faults:  # noqa: BLE001 - sessions go on without it; the log says that it is gone
+        log.emit("admin_failed", "error", reason=type(faults.exceptions[0]).__name__)

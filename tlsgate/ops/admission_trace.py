@@ -24,9 +24,11 @@ class Ban(Protocol):
 
 
 class AdmissionTrace:
-    """Bans and lists as log events."""
+    """Bans, lists and the shared state as log events. ``state_faults``: how often the shared state has failed."""
 
     def __init__(self, log: EventLog) -> None:
+        self.state_faults = 0
+        self.state_is_up = False
         self._log = log
 
     def banned(self, ban: Ban) -> None:
@@ -53,3 +55,17 @@ class AdmissionTrace:
     def list_unreadable(self, path: Path, reason: str) -> None:
         """A list file can't be used: what was read before stays in force."""
         self._log.emit("list_unreadable", "error", path=str(path), reason=reason)
+
+    def state_up(self) -> None:
+        """The state that replicas share is used from now on."""
+        self.state_is_up = True
+        self._log.emit("state_up")
+
+    def state_down(self, reason: str) -> None:
+        """The state that replicas share can't be reached."""
+        self.state_is_up = False
+        self._log.emit("state_down", "error", reason=reason)
+
+    def state_fault(self, _reason: str) -> None:
+        """It has failed once more."""
+        self.state_faults += 1

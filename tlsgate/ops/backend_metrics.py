@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from tlsgate.ops.distribution import Distribution
+from tlsgate.ops.merging import Dumped, absorb, dump
 
 _LATENCY = (0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _LABELS = ("pool", "backend")
@@ -56,11 +57,12 @@ class BackendsCollector(Collector):
 
     def __init__(self) -> None:
         self.served: frozenset[Name] = frozenset()
-        self._backends: dict[Name, BackendMetrics] = {}
+        self.backends: dict[Name, BackendMetrics] = {}
+        self.elsewhere: Callable[[], Iterable[tuple[Name, Dumped]]] = tuple
 
     def backend(self, pool: str, address: str) -> BackendMetrics:
         """What is counted of this backend, and was before a reload."""
-        return self._backends.setdefault((pool, address), BackendMetrics())
+        return self.backends.setdefault((pool, address), BackendMetrics())
 
     def collect(self) -> Iterable[Metric]:
         up = GaugeMetricFamily("tlsgate_backend_up", "1: was last seen working.", labels=_LABELS)
@@ -69,7 +71,7 @@ class BackendsCollector(Collector):
             "tlsgate_backend_connect_seconds", "From connecting to the answer.", labels=_LABELS
         )
         failures = CounterMetricFamily("tlsgate_backend_failures", "Attempts that failed.", labels=(*_LABELS, "reason"))
-        for name, counted in sorted(self._backends.copy().items()):
+        for name, counted in sorted(self._all().items()):
             if name not in self.served and not counted.connections:
                 continue
             up.add_metric(name, counted.is_up)
@@ -78,3 +80,13 @@ class BackendsCollector(Collector):
             for reason, count in counted.failures.copy().items():
                 failures.add_metric((*name, reason), count)
         return (up, connections, seconds, failures)
+
+    def _all(self) -> dict[Name, BackendMetrics]:
+        """With what other processes have counted; a backend is up if all see it so."""
+        own = self.backends.copy()
+        if not (others := list(self.elsewhere())):
+            return own
+        merged: dict[Name, BackendMetrics] = {}
+        for name, dumped in [*((name, dump(counted)) for name, counted in own.items()), *others]:
+            absorb(merged.setdefault(name, BackendMetrics()), dumped)
+        return merged

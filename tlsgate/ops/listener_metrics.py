@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import enum
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from tlsgate.ops.distribution import Distribution
+from tlsgate.ops.merging import Dumped, absorb, dump
 
 _LATENCY = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _DURATION = (1.0, 5.0, 30.0, 60.0, 300.0, 900.0, 1800.0, 3600.0, 14400.0, 86400.0)
@@ -93,9 +94,10 @@ class ListenersCollector(Collector):
 
     def __init__(self) -> None:
         self.listeners: dict[str, ListenerMetrics] = {}
+        self.elsewhere: Callable[[], Iterable[tuple[str, Dumped]]] = tuple
 
     def collect(self) -> Iterable[Metric]:
-        listeners = sorted(self.listeners.items())
+        listeners = sorted(self._all().items())
         yield from self._counters(listeners)
         sessions = GaugeMetricFamily(
             "tlsgate_sessions", "Sessions that live, by where they are.", labels=("listener", "phase")
@@ -111,6 +113,16 @@ class ListenersCollector(Collector):
             ("session_seconds", "From accept to close.", [c.session_seconds for c in all_counted]),
         ):
             yield _histogram(f"tlsgate_{metric}", text, each)
+
+    def _all(self) -> dict[str, ListenerMetrics]:
+        """With what other processes have counted."""
+        own = self.listeners.copy()
+        if not (others := list(self.elsewhere())):
+            return own
+        merged: dict[str, ListenerMetrics] = {}
+        for name, dumped in [*((name, dump(counted)) for name, counted in own.items()), *others]:
+            absorb(merged.setdefault(name, ListenerMetrics()), dumped)
+        return merged
 
     def _counters(self, listeners: list[tuple[str, ListenerMetrics]]) -> Iterator[Metric]:
         for metric, text, labels in (

@@ -2,18 +2,26 @@
 
 A pipe that nobody reads blocks its writer. So events go into a bounded queue, and one thread writes them; when the
 queue is full, events are counted and dropped, and no session waits.
+
+Several processes may write to one output. A write of theirs comes between two of ours, never into one; of what is
+written to a pipe or a socket at once, that holds for the first PIPE_BUF octets (pipe(7)).
 """
 
 from __future__ import annotations
 
+import io
 import json
 import logging
+import os
+import select
+import stat
+import sys
 import threading
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from queue import Empty, SimpleQueue
-from typing import BinaryIO
+from typing import BinaryIO, NoReturn
 
 import msgspec
 
@@ -33,7 +41,9 @@ class EventLog:
     """Writes events to ``output`` from a thread of its own. ``level``: the least that is written."""
 
     def __init__(self, output: BinaryIO, log_format: LogFormat, level: LogLevel) -> None:
-        self._output = output
+        # A buffer would cut in the middle of a line what it can't hold.
+        self._output: BinaryIO | io.RawIOBase = output.raw if isinstance(output, io.BufferedWriter) else output
+        self._most_at_once = select.PIPE_BUF if _is_pipe(output) else sys.maxsize
         self._encode = _json if log_format is LogFormat.JSON else _console
         self._least = _RANKS[level.value]
         self._waiting: SimpleQueue[_Event | None] = SimpleQueue()
@@ -66,22 +76,43 @@ class EventLog:
                 if event is None:
                     more = False
                     break
-                lines += self._encode(*event) + b"\n"
+                self._add(lines, event)
                 try:
                     event = self._waiting.get_nowait()
                 except Empty:
                     break
             else:
                 if event is not None:
-                    lines += self._encode(*event) + b"\n"
-            self._write(bytes(lines))
+                    self._add(lines, event)
+            self._write(lines)
 
-    def _write(self, lines: bytes) -> None:
+    def _add(self, lines: bytearray, event: _Event) -> None:
+        """Put one more line behind ``lines``, which are written first if that makes them too many for one write."""
+        line = self._encode(*event) + b"\n"
+        if len(lines) + len(line) > self._most_at_once:
+            self._write(lines)
+            lines.clear()
+        lines += line
+
+    def _write(self, lines: bytes | bytearray) -> None:
+        written = 0
         try:
-            self._output.write(lines)
-            self._output.flush()
+            while written < len(lines):
+                written += self._output.write(bytes(lines[written:])) or _would_block()
         except OSError:  # nobody reads, or the disk is full: the count says so
-            self.dropped += lines.count(b"\n")
+            self.dropped += lines.count(b"\n", written)
+
+
+def _would_block() -> NoReturn:
+    raise BlockingIOError
+
+
+def _is_pipe(output: BinaryIO) -> bool:
+    try:
+        mode = os.fstat(output.fileno()).st_mode
+    except OSError:  # in memory
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
 
 
 class LibraryHandler(logging.Handler):

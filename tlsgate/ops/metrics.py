@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from OpenSSL import SSL
 from prometheus_client import CollectorRegistry, Counter, Gauge
@@ -14,6 +14,7 @@ from tlsgate import __version__
 from tlsgate.ops.backend_metrics import BackendsCollector
 from tlsgate.ops.listener_metrics import ListenerMetrics, ListenersCollector
 from tlsgate.ops.log import EventLog
+from tlsgate.ops.screening_metrics import ScreeningCollector
 from tlsgate.tls.certificate import Certificate
 
 
@@ -22,10 +23,12 @@ class Metrics:
 
     def __init__(self, log: EventLog) -> None:
         self.registry = registry = CollectorRegistry()
-        self._listeners = ListenersCollector()
-        registry.register(self._listeners)
+        self.listeners = ListenersCollector()
+        registry.register(self.listeners)
         self.backends = BackendsCollector()
         registry.register(self.backends)
+        self.screening = ScreeningCollector()
+        registry.register(self.screening)
         self.certificate_expiry = Gauge(
             "tlsgate_certificate_expiry_timestamp_seconds",
             "When a certificate ends.",
@@ -41,7 +44,12 @@ class Metrics:
 
     def listener(self, name: str) -> ListenerMetrics:
         """What a listener of this name counts, and has counted before a reload."""
-        return self._listeners.listeners.setdefault(name, ListenerMetrics())
+        return self.listeners.listeners.setdefault(name, ListenerMetrics())
+
+    def shared_state(self, is_up: Callable[[], float], failures: Callable[[], float]) -> None:
+        """There is a state that replicas share: whether it can be reached, and how often it has failed."""
+        Gauge("tlsgate_state_up", "1: the shared state is used.", registry=self.registry).set_function(is_up)
+        self.registry.register(_Failures(failures))
 
     def certificates(self, served: Iterable[Certificate]) -> None:
         """Which certificates are served now; those of before are forgotten."""
@@ -59,4 +67,16 @@ class _LogLines(Collector):
     def collect(self) -> Iterable[CounterMetricFamily]:
         yield CounterMetricFamily(
             "tlsgate_log_lines_dropped", "Log lines that were lost because nobody read them.", value=self._log.dropped
+        )
+
+
+class _Failures(Collector):
+    """How often the shared state has failed."""
+
+    def __init__(self, failures: Callable[[], float]) -> None:
+        self._failures = failures
+
+    def collect(self) -> Iterable[CounterMetricFamily]:
+        yield CounterMetricFamily(
+            "tlsgate_state_failures", "How often the shared state has failed.", value=self._failures()
         )

@@ -14,6 +14,12 @@ _prefix = secrets.token_hex(2)
 _numbers = itertools.count(1)
 
 
+def renew_ids(process: int) -> None:
+    """Number sessions anew, under a prefix of this process's own: for the n-th of those that were forked."""
+    global _prefix, _numbers
+    _prefix, _numbers = f"{_prefix}{process:x}x", itertools.count(1)
+
+
 class ListenerTrace:
     """For one listener. ``data_phase``: what its sessions are in behind the login."""
 
@@ -23,10 +29,10 @@ class ListenerTrace:
         self.metrics = metrics
         self.log = log
 
-    def refused(self, result: str, client: str, reason: str) -> None:
+    def refused(self, result: str, client: str, port: int, reason: str) -> None:
         """A connection was refused before its session began."""
         self.metrics.connection(result)
-        self.log.emit("refused", client=client, listener=self.name, result=result, reason=reason)
+        self.log.emit("refused", client=client, client_port=port, listener=self.name, result=result, reason=reason)
 
     def accepted(self, client: str, port: int) -> SessionTrace:
         """A session begins."""
@@ -40,23 +46,28 @@ class ListenerTrace:
 
 
 class SessionTrace:
-    """For one session: what is known of it, and the one log line at its end (DESIGN 3.4)."""
+    """For one session: what is known of it, and the one log line at its end (DESIGN 3.4).
+
+    ``session_id``: what the log calls it, at most 64 letters and digits; backends may be told it too.
+    """
 
     __slots__ = (
-        "_backend", "_began", "_client", "_down", "_facts", "_id", "_listener", "_mechanism", "_phase", "_port", "_up",
-        "_user",
+        "_backend", "_began", "_client", "_client_name", "_down", "_facts", "_listener", "_mechanism", "_phase",
+        "_port", "_screening", "_up", "_user", "session_id",
     )  # fmt: skip
 
     def __init__(self, listener: ListenerTrace, client: str, port: int) -> None:
         self._listener = listener
         self._client = client
         self._port = port
-        self._id = f"{_prefix}{next(_numbers):x}"
+        self.session_id = f"{_prefix}{next(_numbers):x}"
         self._began = monotonic()
         self._facts: TlsFacts | None = None
         self._mechanism: str | None = None
         self._user: str | None = None
         self._backend: str | None = None
+        self._client_name: str | None = None
+        self._screening = ""
         self._up = self._down = 0
         self._phase = Phase.HANDSHAKE
         listener.metrics.enter(Phase.HANDSHAKE)
@@ -98,6 +109,14 @@ class SessionTrace:
         self._mechanism, self._user, self._backend = mechanism, user, backend
         self._listener.metrics.login(mechanism, "ok", seconds)
 
+    def screened(self, result: str, score: int, found: str) -> None:
+        """The client is turned away for what the DNS says of it."""
+        self._emit("screened", "warning", result=result, score=score, reason=found)
+
+    def client_known(self, name: str | None, found: str) -> None:
+        """What the DNS says of the client by the session's end: its confirmed name, and what was ``found`` besides."""
+        self._client_name, self._screening = name, found
+
     def relaying(self) -> None:
         """The session's data phase begins."""
         self._enter(self._listener.data_phase)
@@ -119,12 +138,14 @@ class SessionTrace:
         """The socket is closed."""
         metrics, facts = self._listener.metrics, self._facts
         seconds = monotonic() - self._began
+        screening = {"screening": self._screening} if self._screening else {}
         metrics.leave(self._phase)
         metrics.session_ended(seconds)
         self._emit(
             "session",
             "error" if result == "fault" else "info",
             client_port=self._port,
+            client_name=self._client_name,
             tls_version=facts.version if facts else None,
             cipher=facts.cipher if facts else None,
             group=facts.group if facts else None,
@@ -137,6 +158,7 @@ class SessionTrace:
             bytes_in=self._up,
             bytes_out=self._down,
             seconds=round(seconds, 3),
+            **screening,
         )
 
     def _enter(self, phase: Phase) -> None:
@@ -146,5 +168,5 @@ class SessionTrace:
 
     def _emit(self, event: str, level: str, **fields: str | int | float | None) -> None:
         self._listener.log.emit(
-            event, level, session=self._id, client=self._client, listener=self._listener.name, **fields
+            event, level, session=self.session_id, client=self._client, listener=self._listener.name, **fields
         )

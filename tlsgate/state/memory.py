@@ -1,7 +1,8 @@
 """The store of one process. Nothing here waits, so that a listener may ask it between accept and refusal.
 
 Each table is bounded: what was used longest ago goes first. A client that makes tables overflow (a flood from a
-million networks) makes us forget, never grow.
+million networks) makes us forget, never grow. What lives longer has a table of its own: failed logins, which strangers
+can make, push out no logins that stood.
 """
 
 from __future__ import annotations
@@ -9,12 +10,15 @@ from __future__ import annotations
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
+from typing import Generic, TypeVar
 
 from tlsgate.state.store import Place
 
-_RATES = 65_536
+_RATES = 65_536  # of one lifetime
 _RECORDS = 131_072
 _SWEPT = 2  # old entries looked at for each new one: a table that was large for a while shrinks again
+
+_Value = TypeVar("_Value")
 
 
 class Memory:
@@ -23,8 +27,8 @@ class Memory:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._counts: dict[str, int] = {}
-        self._rates: OrderedDict[str, _Spent] = OrderedDict()
-        self._records: OrderedDict[str, tuple[bytes, float]] = OrderedDict()
+        self._rates: _Aging[deque[float]] = _Aging(_RATES)
+        self._records: _Aging[bytes] = _Aging(_RECORDS)
 
     # -- places -------------------------------------------------------------------------------------
 
@@ -63,75 +67,77 @@ class Memory:
 
     def spend_now(self, key: str, count: int, seconds: float, amount: int = 1) -> bool:
         """As ``spend``."""
-        now, rates = self._clock(), self._rates
-        spent = rates.get(key)
-        if spent is None:
-            self._sweep_rates(now)
-            spent = rates[key] = _Spent()
-        else:
-            rates.move_to_end(key)
-        return spent.spend(now, count, seconds, amount)
-
-    async def spend(self, key: str, count: int, seconds: float, amount: int = 1) -> bool:
-        return self.spend_now(key, count, seconds, amount)
-
-    def _sweep_rates(self, now: float) -> None:
-        rates = self._rates
-        for _ in range(_SWEPT):
-            if not rates:
-                return
-            key, spent = next(iter(rates.items()))
-            if spent.until > now and len(rates) < _RATES:
-                return
-            del rates[key]
-
-    # -- records ------------------------------------------------------------------------------------
-
-    def read_now(self, key: str) -> bytes | None:
-        """As ``read``."""
-        record = self._records.get(key)
-        return None if record is None or record[1] <= self._clock() else record[0]
-
-    async def read(self, key: str) -> bytes | None:
-        return self.read_now(key)
-
-    async def swap(self, key: str, old: bytes | None, new: bytes | None, seconds: float) -> bool:
-        if self.read_now(key) != old:
-            return False
-        records = self._records
-        records.pop(key, None)
-        if new is not None:
-            now = self._clock()
-            self._sweep_records(now)
-            records[key] = (new, now + seconds)
-        return True
-
-    def _sweep_records(self, now: float) -> None:
-        records = self._records
-        for _ in range(_SWEPT):
-            if not records:
-                return
-            key, (_, until) = next(iter(records.items()))
-            if until > now and len(records) < _RECORDS:
-                return
-            del records[key]
-
-
-class _Spent:
-    """When each of the last few was spent. ``until``: when the newest no longer counts."""
-
-    __slots__ = ("times", "until")
-
-    def __init__(self) -> None:
-        self.times: deque[float] = deque()
-        self.until = 0.0
-
-    def spend(self, now: float, count: int, seconds: float, amount: int) -> bool:
-        times, since = self.times, now - seconds
+        now = self._clock()
+        times = self._rates.get(key, now)
+        if times is None:
+            times = deque()
+        self._rates.put(key, times, seconds, now)
+        since = now - seconds
         while times and times[0] <= since:
             times.popleft()
         if len(times) + amount > count:
             return False
         times.extend([now] * amount)
-        self.until = now + seconds
         return True
+
+    async def spend(self, key: str, count: int, seconds: float, amount: int = 1) -> bool:
+        return self.spend_now(key, count, seconds, amount)
+
+    # -- records ------------------------------------------------------------------------------------
+
+    def read_now(self, key: str) -> bytes | None:
+        """As ``read``."""
+        return self._records.get(key, self._clock())
+
+    async def read(self, key: str) -> bytes | None:
+        return self.read_now(key)
+
+    async def swap(self, key: str, old: bytes | None, new: bytes | None, seconds: float) -> bool:
+        now = self._clock()
+        if self._records.get(key, now) != old:
+            return False
+        if new is None:
+            self._records.drop(key)
+        else:
+            self._records.put(key, new, seconds, now)
+        return True
+
+
+class _Aging(Generic[_Value]):
+    """Values that end. One table a lifetime, at most ``most`` in each: there the oldest is the first to end."""
+
+    __slots__ = ("_most", "_tables")
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._tables: dict[float, OrderedDict[str, tuple[_Value, float]]] = {}
+
+    def get(self, key: str, now: float) -> _Value | None:
+        for table in self._tables.values():
+            if (entry := table.get(key)) is not None:
+                return entry[0] if entry[1] > now else None
+        return None
+
+    def put(self, key: str, value: _Value, seconds: float, now: float) -> None:
+        """It ends ``seconds`` from ``now``."""
+        if not self.drop(key):
+            self._sweep(now)
+        table = self._tables.get(seconds)
+        if table is None:
+            table = self._tables[seconds] = OrderedDict()
+        table[key] = (value, now + seconds)
+
+    def drop(self, key: str) -> bool:
+        """Whether it was there."""
+        return any(table.pop(key, None) is not None for table in self._tables.values())
+
+    def _sweep(self, now: float) -> None:
+        for seconds, table in tuple(self._tables.items()):
+            for _ in range(_SWEPT):
+                if not table:
+                    del self._tables[seconds]
+                    break
+                key, (_, until) = next(iter(table.items()))
+                if until > now and len(table) < self._most:
+                    break
+                del table[key]

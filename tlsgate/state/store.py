@@ -13,6 +13,10 @@ class Place(NamedTuple):
     limit: int
 
 
+STATE_DOWN = Place("shared state", 0)
+"""The place that is "full" for everybody while the shared state is away and [state] when_down is "refuse"."""
+
+
 class Store(Protocol):
     """Every call takes effect at once and as a whole, also among several that call."""
 
@@ -33,3 +37,16 @@ class Store(Protocol):
 
     async def swap(self, key: str, old: bytes | None, new: bytes | None, seconds: float) -> bool:
         """Put ``new`` (None: nothing) at ``key`` for ``seconds``, if ``old`` is what is there. Whether it was."""
+
+
+class StateTrace(Protocol):
+    """What is told about the shared state."""
+
+    def state_up(self) -> None:
+        """It is used from now on."""
+
+    def state_down(self, reason: str) -> None:
+        """It isn't any more, or not yet."""
+
+    def state_fault(self, reason: str) -> None:
+        """It failed: with ``state_down``, then for each attempt that fails."""

@@ -35,6 +35,11 @@ def drop_privileges(user: str) -> None:
         raise CannotStart(f"server.user: only root can become {user!r}; start as root or as that user") from None
 
 
+def worker_count(workers: int | str) -> int:
+    """How many processes serve, for [server] workers; "auto": one for each core that we may use."""
+    return workers if isinstance(workers, int) else len(os.sched_getaffinity(0))
+
+
 def raise_descriptor_limit() -> int:
     """Take as many descriptors as the hard limit allows; gives how many that are."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -1,0 +1,25 @@
+"""What the admin API reaches: the words that it gives back are written for people and safe to show."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.ops.admin_address import Told
+from tlsgate.admission.bans import Bans
+from tlsgate.controls import Controls
+
+
+def test_what_is_no_network_is_shown_without_control_characters() -> None:
+    controls = Controls(Bans(Told()), lambda: None)
+    for call in (controls.unban, lambda text: controls.ban(text, 1, "")):
+        with pytest.raises(ValueError, match=r'"\\x1b\[2J" is not a prefix'):
+            call("\x1b[2J")
+
+
+def test_bans_that_are_given_out_stay_as_they_were() -> None:
+    """They are written out by a thread while others come and go."""
+    controls = Controls(Bans(Told()), lambda: None)
+    controls.ban("192.0.2.1", 60, "")
+    given = controls.bans()
+    controls.ban("192.0.2.2", 60, "")
+    assert len(given) == 1

@@ -1,0 +1,96 @@
+"""Who may ask what at the admin address, decided before any route is.
+
+| address | reading | changes |
+| --- | --- | --- |
+| unix socket | who its mode lets in | the same; with the token, where one is configured |
+| loopback | everybody on this host | with the token |
+| any other | with the token | with the token |
+
+Browsers run strangers' pages on hosts that are trusted: none of those may read or change anything through one.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import Callable
+from enum import Enum, auto
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from tlsgate.config.values import is_loopback
+from tlsgate.ops.token import Token
+
+_FOR_EVERYBODY = frozenset({"/healthz", "/readyz"})
+_READING = frozenset({"GET", "HEAD"})
+_HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^:\[\]]+))(?::[0-9]*)?")
+_CLOSED = "no change without a token: set admin.token_file, or a unix socket as admin.address"
+
+
+class Reach(Enum):
+    """From where a socket can be reached."""
+
+    OWNER = auto()  # a unix socket
+    HOST = auto()
+    NETWORK = auto()
+
+
+def reach_of(listening: socket.socket) -> Reach:
+    """The reach of a bound socket."""
+    if listening.family == socket.AF_UNIX:
+        return Reach.OWNER
+    return Reach.HOST if is_loopback(listening.getsockname()[0]) else Reach.NETWORK
+
+
+def refusal(status: int, error: str) -> Response:
+    """An answer that says why not, as JSON."""
+    headers = {"www-authenticate": "Bearer"} if status == 401 else None
+    return Response(msgspec.json.encode({"error": error}), status, headers, "application/json")
+
+
+class Guard:
+    """Before ``app``. ``token``: gives the one in force."""
+
+    def __init__(self, app: ASGIApp, reach: Reach, token: Callable[[], Token | None]) -> None:
+        self._app = app
+        self._reach = reach
+        self._token = token
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"] not in _FOR_EVERYBODY:
+            request = Request(scope)
+            refused = self._page(request) or self._stranger(request)
+            if refused is not None:
+                await refused(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+    def _page(self, request: Request) -> Response | None:
+        """Refuse what another site's page asks, under its own name or under one that it made lead here."""
+        host = request.headers.get("host", "")
+        if self._reach is Reach.HOST and not _names_this_host(host):
+            return refusal(421, "ask for localhost or a loopback address: this Host is neither")
+        origin = request.headers.get("origin")
+        ours = () if self._reach is Reach.OWNER else (f"http://{host}".lower(), f"https://{host}".lower())
+        if origin is not None and origin.lower() not in ours:
+            return refusal(403, "pages of other origins have no business here")
+        return None
+
+    def _stranger(self, request: Request) -> Response | None:
+        """Refuse who shows no token where one is needed."""
+        if request.method in _READING and self._reach is not Reach.NETWORK:
+            return None
+        token = self._token()
+        if token is None:
+            return None if self._reach is Reach.OWNER else refusal(403, _CLOSED)
+        if token.matches(request.headers.get("authorization", "")):
+            return None
+        return refusal(401, "this needs the token of admin.token_file")
+
+
+def _names_this_host(host: str) -> bool:
+    found = _HOST.fullmatch(host)
+    return found is not None and is_loopback(found[1] or found[2])

@@ -1,0 +1,133 @@
+"""The sessions of one process: its backends, its relay, what it asks of the DNS, and a task for each client."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import trio
+
+from tlsgate.admission.door import Entry
+from tlsgate.admission.look_ups import LookUps, look_ups_for
+from tlsgate.admission.visit import Desk, Visit
+from tlsgate.arrival import Arrival
+from tlsgate.backends.health import Spoken, probe_all, watch
+from tlsgate.backends.pool import Pool
+from tlsgate.ops.log import EventLog
+from tlsgate.ops.metrics import Metrics
+from tlsgate.ops.screening_trace import ScreeningTrace
+from tlsgate.ops.trace import ListenerTrace
+from tlsgate.plan import Plan, make_plan
+from tlsgate.prepared import Prepared
+from tlsgate.relay import Pump
+from tlsgate.session import Service, Session
+from tlsgate.state.store import Store
+from tlsgate.tls.waits import waits
+
+_A_MOMENT = 1.0
+
+
+class _Floor:
+    """What one listener's sessions share. ``closed``: it gets no more of them; ``done``: none is logging in."""
+
+    def __init__(self, sessions: trio.Nursery) -> None:
+        self.sessions = sessions
+        self.closed, self.done = trio.Event(), trio.Event()
+
+
+class Serving:
+    """Serves one plan after the other while ``run`` is running; sessions that live go on as they began.
+
+    ``desk``: what the visits of those to come ask. ``elsewhere``: who counts the backends' connections, if not we.
+    """
+
+    desk: Desk
+    elsewhere: Store | None = None
+
+    def __init__(self, log: EventLog, metrics: Metrics) -> None:
+        self._log = log
+        self._metrics = metrics
+        self._pump = Pump()
+        self._pools: Mapping[str, Pool] = {}
+        self._services: Mapping[str, tuple[Service, ListenerTrace]] = {}
+        self._floors: dict[str, _Floor] = {}
+        self._look_ups: LookUps | None = None
+        self._watches = trio.CancelScope()
+
+    async def run(self, task_status: trio.TaskStatus[None]) -> None:
+        """Reports when plans can be made; until it is cancelled."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            waits()  # takes a descriptor: while there is one
+            nursery.start_soon(self._pump.run)
+            task_status.started()
+            await trio.sleep_forever()
+
+    async def plan(self, prepared: Prepared) -> Plan:
+        """How a config will be served, and room for the sessions of its listeners. Changes nothing that is served."""
+        trace = ScreeningTrace(self._metrics.screening.here, self._log)
+        look_ups = look_ups_for(prepared.settings, prepared.listeners, self._look_ups, trace, self._nursery)
+        plan = make_plan(prepared, self._pools, self._pump, self._log, self._metrics, look_ups)
+        for key in plan.listeners.keys() - self._floors.keys():
+            await self._nursery.start(self._hold, key)
+        return plan
+
+    async def settle(self, plan: Plan, *, first: bool = False) -> None:
+        """Give the DNS lists of ``plan`` a moment to be tested; at the ``first``, backends too to say what they can."""
+        self._test_lists(plan)
+        with trio.move_on_after(_A_MOMENT):
+            if first:
+                await probe_all(plan.spoken_to)
+            await plan.lists_tested()
+
+    def serve(self, plan: Plan) -> None:
+        """Serve those to come by ``plan``, which was made here."""
+        self._pools, self._services = plan.pools, plan.listeners
+        if self._look_ups is not None and self._look_ups is not plan.look_ups:
+            self._look_ups.stop()
+        self._look_ups = plan.look_ups
+        for name, pool in self._pools.items():
+            limits = plan.prepared.settings.limits
+            pool.serve(plan.prepared.backend_contexts[name], limits.backend_connections, self.elsewhere)
+        self._watches.cancel()
+        self._watches = trio.CancelScope()
+        self._nursery.start_soon(_watch, plan.spoken_to, self._watches)
+
+    def begin(self, listener: str, arrival: Arrival, entry: Entry) -> None:
+        """A session of the listener with this key; none if the listener is no more."""
+        if listener not in self._services or listener not in self._floors:
+            arrival.socket.close()
+            Visit(entry, self.desk).leave()
+            return
+        service, told = self._services[listener]
+        floor = self._floors[listener]
+        trace = told.accepted(arrival.host, arrival.port)
+        floor.sessions.start_soon(Session(service, arrival, trace, Visit(entry, self.desk), floor).run)
+
+    def retire(self, listener: str, seconds: float) -> None:
+        """A listener is no more; end what still lives of it in ``seconds``."""
+        if (floor := self._floors.pop(listener, None)) is not None:
+            floor.closed.set()
+            self._nursery.start_soon(self._end, floor, seconds)
+
+    def _test_lists(self, plan: Plan) -> None:
+        if plan.look_ups is not None and plan.look_ups is not self._look_ups:
+            self._nursery.start_soon(plan.look_ups.watch)
+
+    async def _hold(self, key: str, task_status: trio.TaskStatus[None]) -> None:
+        async with trio.open_nursery() as sessions:
+            floor = self._floors[key] = _Floor(sessions)
+            task_status.started()
+            await floor.closed.wait()
+        floor.done.set()
+
+    async def _end(self, floor: _Floor, seconds: float) -> None:
+        await trio.sleep(seconds)
+        floor.sessions.cancel_scope.cancel()
+        self._pump.end_all("shutdown", floor)
+        await floor.done.wait()
+        self._pump.end_all("shutdown", floor)  # who was on the way to the relay when the others were ended
+
+
+async def _watch(pools: Spoken, scope: trio.CancelScope) -> None:
+    with scope:
+        await watch(pools)

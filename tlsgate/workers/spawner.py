@@ -1,0 +1,196 @@
+"""The process that forks workers: it has loaded all, has no threads and no sockets of clients, and does nothing else.
+
+Workers that are forked share its memory and, as they share its TLS contexts, each other's session tickets. It keeps
+the privileges that it was started with, so a reload can read keys that only root can; each worker drops them.
+It takes one packet at a time and answers it with b"+" and what was asked for, or b"-" and why not.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import socket
+import threading
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+
+from tlsgate.config import ConfigError
+from tlsgate.prepared import Prepared
+from tlsgate.tls.certificate import CertificateFault
+from tlsgate.workers import reduced
+
+_LONGEST_ANSWER = 65536
+_PATIENCE = 60.0  # a reload may read lists of a million lines
+_IGNORED = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)  # the parent is told, and tells us by closing
+
+# Questions. To fork, the worker's end of its channel is beside it; to reread, beside the answer there is a file.
+_REREAD, _FORK, _FORK_NEW, _ADOPT = b"reread", b"fork", b"fork new", b"adopt"
+
+Work = Callable[[Prepared, socket.socket, int], None]
+"""What a worker, the n-th, does with its end of the channel, until it returns; in a process of its own."""
+
+
+class SpawnFault(Exception):
+    """The spawner is gone, or couldn't do it. The text says why."""
+
+
+class Spawner:
+    """The parent's handle on it. Its calls wait for the answer, one after the other: in a thread, once the loop runs.
+
+    ``gone``: it has ended, or doesn't answer; it is not asked again.
+    """
+
+    def __init__(self, end: socket.socket, pid: int) -> None:
+        end.settimeout(_PATIENCE)
+        self.pid = pid
+        self.gone = False
+        self._socket = end
+        self._asking = threading.Lock()
+
+    def reread(self) -> Prepared:
+        """Load the config again, for ``fork`` with ``new``; without its keys. Raises SpawnFault with what is wrong."""
+        _, file = self._ask(_REREAD)
+        with os.fdopen(file, "rb") as written:
+            return reduced.read(written)
+
+    def fork(self, end: socket.socket, *, new: bool) -> int:
+        """A worker with this end of its channel, which is closed here; its process id. Raises SpawnFault.
+
+        ``new``: by the config of the last ``reread``, which others have after ``adopt``.
+        """
+        with end:
+            answer, _ = self._ask(_FORK_NEW if new else _FORK, end)
+        return int(answer)
+
+    def adopt(self) -> None:
+        """The config of the last ``reread`` is in force. Raises SpawnFault."""
+        self._ask(_ADOPT)
+
+    def close(self) -> None:
+        """Let it end; who waits for an answer waits no more."""
+        self.gone = True
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+
+    def _ask(self, question: bytes, beside: socket.socket | None = None) -> tuple[bytes, int]:
+        with self._asking:
+            if self.gone:
+                raise SpawnFault("the spawner is gone")
+            try:
+                socket.send_fds(self._socket, [question], [] if beside is None else [beside.fileno()])
+                answer, descriptors, _, _ = socket.recv_fds(self._socket, _LONGEST_ANSWER, 1)
+            except OSError as error:
+                answer, descriptors = b"", []
+                why = "doesn't answer" if isinstance(error, TimeoutError) else "is gone"
+            else:
+                why = "is gone"
+            if not answer:  # an answer that came late would be taken for that to the next question
+                self._end()
+                raise SpawnFault(f"the spawner {why}")
+        if not answer.startswith(b"+"):
+            raise SpawnFault(answer[1:].decode(errors="replace"))
+        return answer[1:], descriptors[0] if descriptors else -1
+
+    def _end(self) -> None:
+        self.close()
+        with suppress(ChildProcessError):
+            os.waitpid(self.pid, os.WNOHANG)
+
+
+def start_spawner(prepared: Prepared, reread: Callable[[], Prepared], work: Work) -> Spawner:
+    """Fork it. Only before the process has threads, sockets or a loop. Raises OSError."""
+    ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    if pid := os.fork():
+        its.close()
+        return Spawner(ours, pid)
+    ours.close()
+    _run_and_exit(lambda: _Forking(its, prepared, reread, work).run())
+    raise AssertionError("unreachable")
+
+
+def _run_and_exit(body: Callable[[], None]) -> None:
+    """What a forked process does; it never comes back to what its parent was about to do."""
+    status = 1
+    try:
+        for number in _IGNORED:
+            signal.signal(number, signal.SIG_IGN)
+        body()
+        status = 0
+    except BaseException:  # noqa: BLE001 - there is nobody above to see it
+        traceback.print_exc()
+    finally:
+        os._exit(status)
+
+
+class _Forking:
+    """The spawner's own side. ``end``: where it is asked."""
+
+    def __init__(self, end: socket.socket, prepared: Prepared, reread: Callable[[], Prepared], work: Work) -> None:
+        self._end = end
+        self._now = self._new = prepared
+        self._reread = reread
+        self._work = work
+        self._forked = 0
+
+    def run(self) -> None:
+        """Answer until the parent is gone."""
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # workers that end need nobody to wait for them
+        _settle_memory()
+        with suppress(ConnectionError):  # the parent has ended before it had its answer
+            while question := self._take():
+                self._answer(*question)
+
+    def _take(self) -> tuple[bytes, list[int]] | None:
+        question, descriptors, _, _ = socket.recv_fds(self._end, 16, 1)
+        return (question, descriptors) if question else None
+
+    def _answer(self, question: bytes, descriptors: list[int]) -> None:
+        match question:
+            case b"reread":
+                self._answer_reread()
+            case b"adopt":
+                self._now = self._new
+                self._end.send(b"+")
+            case _:
+                with socket.socket(fileno=descriptors[0]) as beside:
+                    self._end.send(self._fork(beside, self._new if question == _FORK_NEW else self._now))
+
+    def _answer_reread(self) -> None:
+        try:
+            prepared = self._reread()
+            with os.fdopen(os.memfd_create("config"), "w+b") as file:
+                reduced.write(prepared, file)
+                file.seek(0)
+                self._new = prepared
+                _settle_memory()
+                socket.send_fds(self._end, [b"+"], [file.fileno()])
+        except ConnectionError:
+            raise
+        except Exception as fault:  # noqa: BLE001 - the parent logs it, and we go on with what we have
+            self._end.send(b"-" + _words(fault).encode(errors="replace")[: _LONGEST_ANSWER - 1])
+
+    def _fork(self, beside: socket.socket, prepared: Prepared) -> bytes:
+        self._forked += 1
+        try:
+            if pid := os.fork():
+                return b"+%d" % pid
+        except OSError as error:
+            return b"-" + (error.strerror or "can't fork").encode()
+        self._end.close()
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        _run_and_exit(lambda: self._work(prepared, beside, self._forked))
+        raise AssertionError("unreachable")
+
+
+def _settle_memory() -> None:
+    """What is here is shared with workers: a collector that marks it would copy it into each."""
+    gc.unfreeze()
+    gc.collect()
+    gc.freeze()
+
+
+def _words(fault: Exception) -> str:
+    return str(fault) if isinstance(fault, ConfigError | CertificateFault) else type(fault).__name__
