@@ -116,8 +116,10 @@ async def acceptor(listening: socket.socket, channels: list[Channel], count: int
                 store.enter_now(_PLACES)
                 arrival = Arrival(connected, host, port, None)
                 seen += 1
-                message = Connection(seen, "imaps", arrival.host, arrival.port, 1, None)
+                message = Connection(seen, "imaps", arrival.host, arrival.port, 1, None, arrival.waited)
                 channels[seen % len(channels)].send(_encode(message), connected)
+    for channel in channels:
+        channel.close()
 
 
 def hand_over(count: int) -> None:
@@ -137,10 +139,7 @@ def hand_over(count: int) -> None:
     for _, its in pairs:
         its.close()
     with child(lambda: connect(address, count)):
-        channels = [Channel(ours) for ours, _ in pairs]
-        trio.run(acceptor, listening, channels, count)
-        for channel in channels:
-            channel.close()
+        trio.run(acceptor, listening, [Channel(ours) for ours, _ in pairs], count)
     for _ in pairs:
         os.wait()
 

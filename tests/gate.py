@@ -34,9 +34,10 @@ from tlsgate.auth import backend as asking_backend
 from tlsgate.auth.judgement import Judge
 from tlsgate.backends.pool import Pool
 from tlsgate.config import Address, ClientAddress, HostPort, Limits, LoginMode, Protocol, TlsMode
-from tlsgate.listener import Listener, bind
+from tlsgate.listener import Listener
 from tlsgate.relay import Pump
 from tlsgate.session import Service, Session
+from tlsgate.sockets import bind
 from tlsgate.state.memory import Memory
 from tlsgate.tls.accept import TlsFacts
 from tlsgate.tls.contexts import ServerContexts

@@ -25,7 +25,7 @@ from tlsgate.dialogue.imap import Imap
 from tlsgate.dialogue.pop3 import Pop3
 from tlsgate.dialogue.proxy import ProxyHeader
 from tlsgate.dialogue.smtp import Submission
-from tlsgate.listener import bind
+from tlsgate.sockets import bind
 
 pytestmark = pytest.mark.timeout(30)
 OFFER, BOUNDS = Offer("gate.example", ("PLAIN",), ()), Bounds(1000, 10, 3)

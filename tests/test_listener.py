@@ -26,9 +26,10 @@ from tlsgate.backends.pool import Pool
 from tlsgate.config import Admission, Bans, HostPort, Protocol, TlsMode, UnixPath
 from tlsgate.dialogue.client import Endpoint
 from tlsgate.dialogue.proxy import proxy_v1, proxy_v2
-from tlsgate.listener import Listener, bind
+from tlsgate.listener import Listener
 from tlsgate.relay import Pump
 from tlsgate.session import Service
+from tlsgate.sockets import bind
 
 pytestmark = pytest.mark.timeout(30)
 NOWHERE = HostPort("127.0.0.1", 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -187,3 +188,63 @@ def test_check_tells_lines_of_lists_that_are_left_out(config: Path, capsys: pyte
     config.write_text(text)
     assert main(["check", "--config", str(config)]) == 0
     assert f'{block}:2: "host.example" is not a prefix' in capsys.readouterr().out.splitlines()
+
+
+# -- the state that replicas share -----------------------------------------------------------------------
+
+SECRET_OF_STATE = "a-password-in-a-url"
+
+
+def with_state(config: Path, url: str) -> str:
+    written(config, 'source = "backend"')
+    config.write_text(f'{config.read_text()}[state]\nurl = "{url}"\n')
+    return str(config)
+
+
+def test_a_state_with_a_good_url_is_checked_without_asking_it(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    url = f"valkey://user:{SECRET_OF_STATE}@127.0.0.1:1/3"
+    assert main(["check", "--config", with_state(config, url)]) == 0
+    said = capsys.readouterr()
+    assert "not active yet" not in said.out
+    assert SECRET_OF_STATE not in said.out + said.err
+
+
+def test_a_state_needs_its_library(
+    config: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beside the other faults; and not as a traceback at the first connection."""
+    monkeypatch.setitem(sys.modules, "coredis", None)  # as if it weren't installed
+    path = with_state(config, f"valkey://:{SECRET_OF_STATE}@127.0.0.1:6379/0")
+    config.write_text(config.read_text().replace('private_key = "key.pem"', 'private_key = "none.pem"'))
+    for command in ("check", "run"):
+        assert main([command, "--config", path]) == 2
+        said = capsys.readouterr().err
+        assert "state.url: needs the extra tlsgate[valkey], which isn't installed" in said
+        assert "none.pem" in said
+        assert SECRET_OF_STATE not in said
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"http://:{SECRET_OF_STATE}@127.0.0.1",
+        f"valkey://:{SECRET_OF_STATE}@127.0.0.1:99999",
+        f"valkey://:{SECRET_OF_STATE}@127.0.0.1/database",
+        f"valkey://:{SECRET_OF_STATE}@127.0.0.1/-1",
+        f"valkey://:{SECRET_OF_STATE}@127.0.0.1/0?db=1",
+        f"valkey://:{SECRET_OF_STATE}@/0",
+        f"valkey://:{SECRET_OF_STATE}@[::1/0",
+        SECRET_OF_STATE,
+    ],
+)
+def test_a_state_with_a_bad_url(config: Path, capsys: pytest.CaptureFixture[str], url: str) -> None:
+    assert main(["check", "--config", with_state(config, url)]) == 2
+    said = capsys.readouterr()
+    assert "state.url" in said.err
+    assert SECRET_OF_STATE not in said.out + said.err
+
+
+def test_another_state_needs_a_restart(config: Path) -> None:
+    before = prepare(load(Path(with_state(config, "valkey://127.0.0.1:1/0")))).settings
+    after = prepare(load(Path(with_state(config, f"valkey://:{SECRET_OF_STATE}@127.0.0.1:2/0")))).settings
+    assert needs_restart(before, after) == "state.url"

@@ -17,7 +17,7 @@ from tlsgate.admission.gatehouse import Gatehouse
 from tlsgate.arrival import Arrival
 from tlsgate.config import Config, ConfigError
 from tlsgate.controls import Controls
-from tlsgate.listener import Listener, close, remove_stale
+from tlsgate.listener import Listener
 from tlsgate.ops.admission_trace import AdmissionTrace
 from tlsgate.ops.fleet_trace import FleetTrace
 from tlsgate.ops.health import Health
@@ -27,7 +27,7 @@ from tlsgate.plan import Plan, make_plan
 from tlsgate.prepared import Prepared, needs_restart, refuse_unbuilt
 from tlsgate.relay import Pump
 from tlsgate.serving import Serving
-from tlsgate.sockets import admin_place, bind_all, listener_places, shown, socket_key
+from tlsgate.sockets import admin_place, bind_all, close, listener_places, remove_stale, shown, socket_key
 from tlsgate.tls.certificate import CertificateFault
 from tlsgate.workers.counts import Counts
 from tlsgate.workers.fleet import Fleet

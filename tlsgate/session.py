@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import NoReturn, assert_never
 from typing import Protocol as Interface
 
@@ -80,6 +81,8 @@ class Trace(MailTrace, Interface):
 
 
 _NO_PROXIES = PrefixSet(())
+# Sessions of a listener have the same ones.
+_offer, _bounds = lru_cache(64)(Offer), lru_cache(64)(Bounds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +107,8 @@ class Service:
     def server_dialogue(self, channel: Channel) -> ServerDialogue:
         """A dialogue that knows nothing of any before it."""
         limits = self.limits
-        offer = Offer(self.hostname, self.mechanisms, self.pool.capabilities)
-        bounds = Bounds(limits.line_length, limits.bad_commands, limits.auth_attempts)
+        offer = _offer(self.hostname, self.mechanisms, self.pool.capabilities)
+        bounds = _bounds(limits.line_length, limits.bad_commands, limits.auth_attempts)
         match self.protocol:
             case Protocol.IMAP:
                 return Imap(offer, channel, bounds)

@@ -1,16 +1,19 @@
-"""Where the gateway listens: sockets by what they listen on, so that a reload can keep those that stay."""
+"""Where the gateway listens: binding, and sockets by what they listen on, so that a reload keeps those that stay."""
 
 from __future__ import annotations
 
 import errno
+import os
 import socket
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from tlsgate import config
-from tlsgate.listener import bind, close
 from tlsgate.workers.process import CannotStart
 
+_BACKLOG = 4096
 # Anyone may knock at a listener, as with TCP; what the admin address tells is for its owner.
 _ANYONE, _OWNER = 0o666, 0o600
 
@@ -77,3 +80,72 @@ def _bind(place: Place, leaving: Iterable[Place]) -> socket.socket:
 
 def _same_port(one: config.Address, other: config.Address) -> bool:
     return isinstance(one, config.HostPort) and isinstance(other, config.HostPort) and one.port == other.port
+
+
+# -- one socket ------------------------------------------------------------------------------------------
+
+
+def bind(address: config.Address, mode: int = 0o666, owner: int = -1) -> socket.socket:
+    """A listening, non-blocking socket. ``mode``, ``owner``: of a unix socket's file. Raises OSError."""
+    target: tuple[str | int | bytes, ...] | str
+    if isinstance(address, config.HostPort):
+        family, _, _, _, target = socket.getaddrinfo(
+            address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listening = socket.socket(family, socket.SOCK_STREAM)
+    else:
+        target = str(address.path)
+        _remove_stale(address.path)
+        listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if listening.family == socket.AF_INET6:
+            listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        if listening.family != socket.AF_UNIX:
+            # Accepted sockets inherit it: without it a login takes 44 ms.
+            listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if isinstance(target, str):
+            _bind_file(listening, target, mode, owner)
+        else:
+            listening.bind(target)
+        listening.listen(_BACKLOG)
+        listening.setblocking(False)
+    except OSError:
+        listening.close()
+        raise
+    return listening
+
+
+def _bind_file(listening: socket.socket, path: str, mode: int, owner: int) -> None:
+    # Not by chmod: who can write in the directory could put a link to another file of ours in its place.
+    before = os.umask(0o777 & ~mode)
+    try:
+        listening.bind(path)
+    finally:
+        os.umask(before)
+    os.chown(path, owner, -1, follow_symlinks=False)
+
+
+def close(listening: socket.socket) -> None:
+    """Listen no more; a unix socket's file goes too, unless somebody else listens there now."""
+    if listening.fileno() < 0:
+        return
+    name = listening.getsockname()
+    listening.close()
+    if isinstance(name, str):
+        remove_stale(Path(name))
+
+
+def remove_stale(path: Path) -> None:
+    """Remove the file of a unix socket that nobody listens on any more, if we may."""
+    with suppress(OSError):
+        _remove_stale(path)
+
+
+def _remove_stale(path: Path) -> None:
+    if not path.is_socket():
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as knocking:
+        knocking.setblocking(False)
+        if knocking.connect_ex(str(path)) == errno.ECONNREFUSED:
+            path.unlink(missing_ok=True)

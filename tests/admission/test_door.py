@@ -46,8 +46,8 @@ def rated(count: int, seconds: float = 60.0, **changed: float) -> config.Limits:
 class Front:
     """A door and what is behind it, on one clock."""
 
-    def __init__(self, bounds: config.Limits, rules: AddressRules = RULES) -> None:
-        self.clock = Clock()
+    def __init__(self, bounds: config.Limits, rules: AddressRules = RULES, clock: Clock | None = None) -> None:
+        self.clock = clock or Clock()
         self.store = Memory(self.clock)
         self.bans = Bans(BanRecords(), self.clock)
         self.door = Door(bounds, rules, self.store, self.bans)
@@ -274,12 +274,11 @@ class Fronts:
     """The doors of two replicas, and what they share, on one clock."""
 
     def __init__(self, bounds: config.Limits, shared: Memory | None = None) -> None:
-        self.first, self.second = Front(bounds), Front(bounds)
-        self.second.clock = self.first.clock
+        self.first = Front(bounds)
+        self.second = Front(bounds, clock=self.first.clock)
         self.shared = shared or Memory(self.first.clock)
         for front in (self.first, self.second):
             front.door.elsewhere = self.shared
-        self.second.store._clock = self.first.clock
 
     async def enter(self, front: Front, address: str = STRANGER) -> Entry | Verdict:
         """As a listener does it."""

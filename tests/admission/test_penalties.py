@@ -360,10 +360,10 @@ def replicas(count: int, bans: config.Bans) -> tuple[list[StoredPenalties], list
     return all_of, banned
 
 
-async def guess_at_once(penalties: list[StoredPenalties], times: int) -> None:
+async def guess_at_once(penalties: list[StoredPenalties], times: int, user: str | None = "ann") -> None:
     async with trio.open_nursery() as nursery:
         for number in range(times):
-            nursery.start_soon(penalties[number % len(penalties)].failed, HOME, "ann", b"guess %d" % number)
+            nursery.start_soon(penalties[number % len(penalties)].failed, HOME, user, b"guess %d" % number)
 
 
 async def test_no_failure_of_many_at_once_is_lost(autojump_clock: MockClock) -> None:
@@ -378,7 +378,7 @@ async def test_no_failure_of_many_at_once_is_lost(autojump_clock: MockClock) -> 
 async def test_many_failures_at_once_are_one_ban(autojump_clock: MockClock) -> None:
     """What was under way when the ban came would else double it, again and again."""
     (one,), (bans,) = replicas(1, config.Bans(failures=3))
-    await guess_at_once([one], 12)
+    await guess_at_once([one], 12, None)
     (ban,) = bans.active()
     assert (ban.count, ban.until - ban.since) == (1, HOUR)
 

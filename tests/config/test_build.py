@@ -202,6 +202,7 @@ pool = "imap"
 [auth.oauth]
 user_claim = ""        #! auth.oauth.user_claim: is empty
 [relay]
+domains = [".a.test", "*.a.test"]  #! relay.domains[1]: "*.a.test" is not a domain name; use a name such as
 aliases_file = "a\\nb" #! relay.aliases_file: holds a control character
 [[listeners]]
 name = "a b"           #! listeners[0].name: "a b" is not a name; use 1 to 64 letters

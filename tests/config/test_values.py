@@ -23,6 +23,7 @@ from tlsgate.config.values import (
     parse_file,
     parse_host,
     parse_hostname,
+    parse_mail_domain,
     parse_nameserver,
     parse_network,
     parse_network_or_file,
@@ -44,6 +45,7 @@ RIGHT: dict[Parser, dict[str, object]] = {
     parse_duration: {"30s": 30.0, "500ms": 0.5, "10m": 600.0, "1h": 3600.0, "1d": 86400.0, "0s": 0.0},
     parse_size: {"64KiB": 65536, "25MiB": 25 * 1024**2, "1GiB": 1024**3},
     parse_rate: {"30/1m": Rate(30, 60.0), "1/500ms": Rate(1, 0.5), "500/1h": Rate(500, 3600.0)},
+    parse_mail_domain: {"example.org": "example.org", ".example.org": ".example.org", ".xn--e1afmkfd": ".xn--e1afmkfd"},
     parse_domain: {"example.org": "example.org", "localhost": "localhost", "xn--e1afmkfd.test": "xn--e1afmkfd.test"},
     parse_server_name: {"mail.example.org": "mail.example.org", "*.example.org": "*.example.org"},
     parse_hostname: {
@@ -140,6 +142,7 @@ WRONG: dict[Parser, dict[str, str]] = {
         63 * "a." + 128 * "a": "",
         "a.test\n": "",
     },
+    parse_mail_domain: {"": "", ".": "", "..example.org": "", "*.example.org": "", ".192.0.2.1": "", ".a.test.": ""},
     parse_server_name: {"*": "", "*.": "", "a.*.test": "", "*a.test": "", "192.0.2.1": ""},
     parse_hostname: {
         "192.0.2.1": 'use a host name, or "[192.0.2.1]"',

@@ -27,9 +27,9 @@ def _cut(data: bytes, sizes: list[int]) -> list[bytes]:
     return pieces
 
 
-def _fed(pieces: list[bytes], limit: int = 1000) -> tuple[bytes, DataDecoder]:
+def _fed(pieces: list[bytes], limit: int = 1000, *, normalize: bool = False) -> tuple[bytes, DataDecoder]:
     """What was passed on, and the decoder; what came behind the end is in ``rest`` whole."""
-    decoder = DataDecoder(limit)
+    decoder = DataDecoder(limit, normalize=normalize)
     passed = b""
     for number, piece in enumerate(pieces):
         passed += decoder.feed(piece)
@@ -101,6 +101,59 @@ def test_what_is_held_back_is_bounded(data: bytes, sizes: list[int]) -> None:
         if decoder.ended or decoder.fault:
             return
         assert 0 <= fed - passed <= 4
+
+
+# -- bare line ends made right ones ----------------------------------------------------------------------
+
+
+def _meant(data: bytes) -> bytes:
+    """What a client that sends bare line ends has written: its dots are those of lines that end with CR LF."""
+    return re.sub(rb"\r\n|\r|\n", b"\r\n", _unstuffed(data))
+
+
+@given(_octets, _sizes)
+def test_a_normalized_message_is_what_was_meant(data: bytes, sizes: list[int]) -> None:
+    """A dot that begins a line only once its line end is right must not end the message, nor be lost."""
+    data = data.replace(b"\0", b"") + b"\r\n.\r\n"
+    end = (b"\r\n" + data).index(b"\r\n.\r\n") + 3
+    passed, decoder = _fed(_cut(data, sizes), normalize=True)
+    assert decoder.ended and decoder.fault is None
+    assert decoder.rest == data[end:]
+    assert _unstuffed(passed + END_OF_DATA) == _meant(data[:end])
+    assert decoder.size == len(_meant(data[:end]))
+
+
+@given(_octets, _sizes)
+def test_no_reader_sees_two_messages_in_a_normalized_one(data: bytes, sizes: list[int]) -> None:
+    passed, decoder = _fed(_cut(data + b"\r\n.\r\n", sizes), normalize=True)
+    assert decoder.ended
+    assert not _SLOPPY_END.search(b"\r\n" + passed), passed
+    assert not re.search(rb"\r(?!\n)|(?<!\r)\n|\0", passed)
+    assert (decoder.fault is BodyFault.NUL) == (b"\0" in _before_end(data))
+
+
+def _before_end(data: bytes) -> bytes:
+    return (b"\r\n" + data + b"\r\n.\r\n").partition(b"\r\n.\r\n")[0]
+
+
+@given(_octets, _sizes)
+def test_normalizing_holds_no_more_back(data: bytes, sizes: list[int]) -> None:
+    """And drops nothing: a right message is passed on as it is."""
+    data = re.sub(rb"\r|\n|\0", b"\r\n", data)
+    decoder, strict = DataDecoder(10_000, normalize=True), DataDecoder(10_000)
+    for piece in _cut(data, sizes):
+        assert decoder.feed(piece) == strict.feed(piece)
+        if decoder.ended:
+            return
+
+
+def test_a_message_that_line_ends_make_too_large() -> None:
+    """The limit holds for what the backend gets."""
+    for sizes in ([1], [100]):
+        _, decoder = _fed(_cut(b"\n" * 10 + b"\r\n.\r\n", sizes), 21, normalize=True)
+        assert decoder.fault is BodyFault.TOO_LARGE
+        _, decoder = _fed(_cut(b"\n" * 10 + b"\r\n.\r\n", sizes), 22, normalize=True)
+        assert decoder.fault is None
 
 
 def test_sizes_leave_out_stuffing_and_the_end() -> None:

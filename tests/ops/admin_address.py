@@ -16,12 +16,12 @@ import trio
 from tlsgate.admission.bans import Ban, Bans
 from tlsgate.config import Address, HostPort, LogFormat, LogLevel
 from tlsgate.controls import Controls
-from tlsgate.listener import bind
 from tlsgate.ops.admin import serve_admin
 from tlsgate.ops.health import Health
 from tlsgate.ops.log import EventLog
 from tlsgate.ops.metrics import Metrics
 from tlsgate.ops.token import Token
+from tlsgate.sockets import bind
 
 TOKEN = Token("a-token-of-24-characters")
 BEARER = {"authorization": f"Bearer {TOKEN.secret}"}

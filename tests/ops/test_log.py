@@ -6,8 +6,12 @@ import io
 import json
 import logging
 import os
+import socket
+import subprocess
+import sys
 import threading
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
@@ -86,6 +90,39 @@ def test_a_reader_that_stalls_blocks_no_writer_and_losses_are_counted() -> None:
     numbers = [json.loads(line)["n"] for line in bytes(read).splitlines()]
     assert numbers == sorted(numbers)
     assert len(numbers) + log.dropped == total
+
+
+@pytest.mark.parametrize("output", ["pipe", "socket", "file"])
+def test_lines_of_two_processes_stay_whole(output: str, tmp_path: Path) -> None:
+    """Workers share one standard error; half a line inside of another is two events lost."""
+    program = (
+        "import sys\n"
+        "from tlsgate.config import LogFormat, LogLevel\n"
+        "from tlsgate.ops.log import EventLog\n"
+        "log = EventLog(sys.stderr.buffer, LogFormat.JSON, LogLevel.INFO)\n"
+        "for number in range(4000):\n"
+        "    log.emit('e', who=sys.argv[1], n=number, padding='x' * (number * 7 % 500 or 3800))\n"
+        "log.close(30)\n"
+    )
+    match output:
+        case "pipe":
+            reading, writing = os.pipe()
+        case "socket":
+            ours, theirs = socket.socketpair()
+            reading, writing = ours.detach(), theirs.detach()
+        case _:
+            path = tmp_path / "log"
+            path.touch()
+            reading, writing = os.open(path, os.O_RDONLY), os.open(path, os.O_WRONLY)
+    writers = [subprocess.Popen([sys.executable, "-c", program, who], stderr=writing) for who in ("one", "two")]
+    os.close(writing)
+    if output == "file":
+        assert [each.wait(60) for each in writers] == [0, 0]
+    with os.fdopen(reading, "rb") as lines:
+        events = [json.loads(line) for line in lines]
+    assert [each.wait(60) for each in writers] == [0, 0]
+    for who in ("one", "two"):
+        assert [event["n"] for event in events if event["who"] == who] == list(range(4000))
 
 
 def test_a_closed_output_is_counted_and_raises_nothing() -> None:

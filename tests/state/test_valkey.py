@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 import secrets
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -216,6 +218,12 @@ async def test_a_dead_replicas_places_are_free_again(started: RedisServer, monke
             monkeypatch.setattr(dead, "_farewell", trio.lowlevel.checkpoint)
         await settled(alive, 1)
         assert (await started.command("HLEN", '"tlsgate:place:user a"')) == b":1\r\n"
+
+
+def test_the_first_connection_imports_nothing() -> None:
+    """It comes after we have become a user who may not be allowed to read our files."""
+    program = "import sys, tlsgate.state.valkey; print('anyio._backends._trio' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, check=True).stdout == b"True\n"
 
 
 async def test_the_places_of_a_replica_that_ends_are_free_at_once(started: RedisServer) -> None:

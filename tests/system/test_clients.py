@@ -167,3 +167,13 @@ def test_tls_below_1_2_is_refused(gate: Gateway, protocol: str) -> None:
     done = run(program("openssl"), "s_client", "-connect", f"localhost:{port}", *legacy, text="")
     assert done.returncode != 0
     assert "alert protocol version" in done.stderr, done.stderr
+
+
+def test_one_session_ticket_for_a_connection(gate: Gateway) -> None:
+    """OpenSSL sends two unless it is told otherwise: a file that isn't read would cost each login a write."""
+    trust = ("-CAfile", str(gate.ca), "-tls1_3")
+    port = gate.ports["imaps"]
+    done = run(
+        program("openssl"), "s_client", "-connect", f"localhost:{port}", *trust, "-crlf", "-ign_eof", text="a LOGOUT\n"
+    )
+    assert done.stdout.count("New Session Ticket arrived") == 1

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network
 from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 from typing import NamedTuple
@@ -122,5 +123,6 @@ def network_of(network: IPv4Network | IPv6Network) -> Network:
     return Network(network.version, int(network.network_address), network.prefixlen)
 
 
+@lru_cache(8192)
 def _text(version: int, value: int) -> str:
     return inet_ntop(_FAMILIES[version], value.to_bytes(BITS[version] // 8))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Protocol
 
 import trio
@@ -73,7 +74,7 @@ class StoredPenalties:
     async def failed(self, client: ClientAddress, user: str | None, secret: bytes | None) -> None:
         network, what = self.lengths.network(client), b""
         if secret is not None:
-            what = self._hash((user or "").encode(), secret)
+            what = _hash(self._key(), (user or "").encode(), secret)
         if user is not None:
             await self._note(self._of_user(user), Failure(self._clock(), what), self.settings.user_failures + _STEPS)
         # What was under way when the ban came doesn't make it longer.
@@ -118,14 +119,21 @@ class StoredPenalties:
         return False
 
     def _known(self, network: Network, user: str) -> str:
-        return "known " + self._hash(str(network).encode(), user.casefold().encode()).hex()
+        return "known " + _of_names(self._key(), str(network), user.casefold())
 
     def _of_user(self, user: str) -> str:
-        return "failures of user " + self._hash(b"", user.casefold().encode()).hex()
+        return "failures of user " + _of_names(self._key(), "", user.casefold())
 
-    def _hash(self, first: bytes, second: bytes) -> bytes:
-        # Names can't hold NUL: no other pair makes the same octets.
-        return hashlib.blake2b(first + b"\0" + second, key=self._key(), digest_size=16).digest()
+
+def _hash(key: bytes, first: bytes, second: bytes) -> bytes:
+    # Names can't hold NUL: no other pair makes the same octets.
+    return hashlib.blake2b(first + b"\0" + second, key=key, digest_size=16).digest()
+
+
+@lru_cache(4096)
+def _of_names(key: bytes, first: str, second: str) -> str:
+    """Of names only: what was hashed is kept here, and secrets mustn't be."""
+    return _hash(key, first.encode(), second.encode()).hex()
 
 
 def _decode(record: bytes | None) -> tuple[Failure, ...]:

@@ -24,6 +24,7 @@ from tlsgate.config.values import (
     parse_file,
     parse_host,
     parse_hostname,
+    parse_mail_domain,
     parse_nameserver,
     parse_network,
     parse_network_or_file,
@@ -202,6 +203,7 @@ OPTIONAL_FILE = written(parse_file, "a file", "use a file's path", optional=True
 HOSTNAME = written(parse_hostname, "a host name", 'use this host\'s name, such as "mail.example.org"')
 SERVER_NAME = written(parse_server_name, "a server name", 'use a name such as "mail.example.org" or "*.example.org"')
 DOMAIN = written(parse_domain, "a domain name", _DOMAIN_ADVICE)
+MAIL_DOMAIN = written(parse_mail_domain, "a domain name", _DOMAIN_ADVICE + ', or ".example.org" for its subdomains too')
 RATE = written(parse_rate, "a rate", 'use a number and a duration, such as "30/1m"')
 _ADDRESS_ADVICE = 'use "host:port", "[v6]:port" or "unix:/path"'
 LISTEN_ADDRESS = written(parse_address, "an address", _ADDRESS_ADVICE)

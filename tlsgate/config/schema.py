@@ -220,7 +220,7 @@ class Screening(Section, frozen=True, kw_only=True):
 class Relay(Section, frozen=True, kw_only=True):
     """``[relay]``: whose mail is taken, and from whom."""
 
-    domains: Annotated[tuple[str, ...], ListOf(kinds.DOMAIN)] = ()
+    domains: Annotated[tuple[str, ...], ListOf(kinds.MAIL_DOMAIN)] = ()
     sender_must_match: Flag = False
     aliases_file: OptionalFile = None
 

@@ -158,6 +158,12 @@ def parse_domain(text: str) -> str:
     return text
 
 
+def parse_mail_domain(text: str) -> str:
+    """A domain of mail, or "." and a domain for it and all below it, given back as it is. Raises Wrong."""
+    parse_domain(text.removeprefix("."))
+    return text
+
+
 def parse_server_name(text: str) -> str:
     """A name for SNI: a domain, or "*." and a domain for its one-label children. Raises Wrong."""
     parse_domain(text.removeprefix("*."))

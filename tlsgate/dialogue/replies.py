@@ -69,4 +69,7 @@ _UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
 
 def printable(text: bytes, limit: int = 400) -> str:
     """A peer's text made fit to be passed on or logged: printable ASCII, at most ``limit`` characters."""
-    return _UNPRINTABLE.sub("?", text.decode("ascii", errors="replace"))[:limit].strip()
+    decoded = text.decode("ascii", errors="replace")
+    if not (decoded.isascii() and decoded.isprintable()):
+        decoded = _UNPRINTABLE.sub("?", decoded)
+    return decoded[:limit].strip()

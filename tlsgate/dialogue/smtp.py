@@ -275,8 +275,7 @@ class Submission:
 
     def _ehlo(self, argument: str) -> ServerEvent | MailEvent:
         self.client_name, self._esmtp = ehlo_name(argument), True
-        lines = [self._offer.hostname, *self._keywords]
-        return self._begin(SmtpReply(250, tuple(lines)).encode())
+        return self._begin(_ehlo_reply(self._offer.hostname, self._keywords))
 
     def _helo(self, argument: str) -> ServerEvent | MailEvent:
         self.client_name, self._esmtp = ehlo_name(argument), False
@@ -481,6 +480,11 @@ def _offered(offer: Offer, clear: bool, size: int) -> tuple[int, tuple[str, ...]
     channel = "STARTTLS" if clear else "AUTH " + " ".join(offer.mechanisms)
     keywords = (*_OWN, f"SIZE {size}", *sorted(CARRIED & theirs.keys()), channel)
     return size, keywords, frozenset({"AUTH", "SIZE", *(word.split(" ")[0].upper() for word in keywords)})
+
+
+@lru_cache(64)
+def _ehlo_reply(hostname: str, keywords: tuple[str, ...]) -> bytes:
+    return SmtpReply(250, (hostname, *keywords)).encode()
 
 
 _Handler = Callable[[Submission, str], ServerEvent | MailEvent]

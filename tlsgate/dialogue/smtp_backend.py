@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from functools import lru_cache
 
 from tlsgate.dialogue import sasl, xclient
 from tlsgate.dialogue.backend import (
@@ -142,8 +143,7 @@ class SmtpBackend(BackendDialogue):
 
 def _auth_lines(who: Credentials, keywords: tuple[str, ...]) -> list[bytes]:
     """What to send to log in; a 334 must come between one line and the next."""
-    # Old servers (and Exchange) write "AUTH=LOGIN" beside or instead of "AUTH LOGIN".
-    offered = {word for line in keywords for word in line.upper().replace("=", " ").split()[1:] if _is_auth(line)}
+    offered = _mechanisms(keywords)
     if "PLAIN" in offered:
         response = sasl.encode(plain_response(who))
         at_once = b"AUTH PLAIN " + response
@@ -151,6 +151,13 @@ def _auth_lines(who: Credentials, keywords: tuple[str, ...]) -> list[bytes]:
     if "LOGIN" in offered:
         return [b"AUTH LOGIN", sasl.encode(who.user.encode()), sasl.encode(who.secret)]
     raise RemoteProtocolError("backend offers neither AUTH PLAIN nor AUTH LOGIN")
+
+
+@lru_cache(64)
+def _mechanisms(keywords: tuple[str, ...]) -> frozenset[str]:
+    # Old servers (and Exchange) write "AUTH=LOGIN" beside or instead of "AUTH LOGIN".
+    auth = (line.upper().replace("=", " ") for line in keywords if _is_auth(line))
+    return frozenset(word for line in auth for word in line.split()[1:])
 
 
 def _verdict(said: SmtpReply) -> Granted | Refused:
@@ -163,6 +170,7 @@ def _verdict(said: SmtpReply) -> Granted | Refused:
     raise RemoteProtocolError(f"AUTH is answered by {said.code}")
 
 
+@lru_cache(64)
 def _names(keywords: tuple[str, ...]) -> frozenset[str]:
     return frozenset(word.split(" ")[0].upper() for word in keywords)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from tlsgate.dialogue.buffer import LineTooLong, ReceiveBuffer
 from tlsgate.dialogue.events import NEED_DATA, NeedData, RemoteProtocolError
@@ -71,16 +72,22 @@ class ReplyReader:
                 raise RemoteProtocolError("reply line too long") from None
             if line is None:
                 return NEED_DATA
-            found = _LINE.fullmatch(line)
-            if found is None:
-                raise RemoteProtocolError("not an SMTP reply")
-            code = int(found[1])
+            code, more, text = _parse(line)
             if self._lines and code != self._code:
                 raise RemoteProtocolError("reply code changes between lines")
             self._code = code
-            self._lines.append(printable(found[3] or b"", LONGEST_LINE))
+            self._lines.append(text)
             if len(self._lines) > MOST_LINES:
                 raise RemoteProtocolError("reply has too many lines")
-            if found[2] != b"-":
+            if not more:
                 lines, self._lines = tuple(self._lines), []
                 return SmtpReply(code, lines)
+
+
+@lru_cache(256)  # a backend's EHLO has the same lines each time
+def _parse(line: bytes) -> tuple[int, bool, str]:
+    """A line's code, whether more follow, and its text. Raises RemoteProtocolError."""
+    found = _LINE.fullmatch(line)
+    if found is None:
+        raise RemoteProtocolError("not an SMTP reply")
+    return int(found[1]), found[2] == b"-", printable(found[3] or b"", LONGEST_LINE)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol, TypeVar
 
 import trio
@@ -241,7 +242,7 @@ class Transactions:
             self._drop()
 
     def _narrow(self, backend: BackendSession) -> None:
-        self._dialogue.shorten(frozenset(word.split(" ")[0].upper() for word in backend.outcome.capabilities))
+        self._dialogue.shorten(_keywords(backend.outcome.capabilities))
 
     def _drop(self) -> None:
         """Close the backend's connection at once, whatever is under way there."""
@@ -261,6 +262,11 @@ class Transactions:
             except StreamLost:  # it is gone already, as we are about to be
                 pass
         self._drop()
+
+
+@lru_cache(64)
+def _keywords(capabilities: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(word.split(" ")[0].upper() for word in capabilities)
 
 
 def _smtp(backend: BackendSession) -> SmtpBackend:

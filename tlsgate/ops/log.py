@@ -9,7 +9,6 @@ written to a pipe or a socket at once, that holds for the first PIPE_BUF octets 
 
 from __future__ import annotations
 
-import io
 import json
 import logging
 import os
@@ -21,7 +20,7 @@ import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from queue import Empty, SimpleQueue
-from typing import BinaryIO, NoReturn
+from typing import BinaryIO
 
 import msgspec
 
@@ -41,8 +40,7 @@ class EventLog:
     """Writes events to ``output`` from a thread of its own. ``level``: the least that is written."""
 
     def __init__(self, output: BinaryIO, log_format: LogFormat, level: LogLevel) -> None:
-        # A buffer would cut in the middle of a line what it can't hold.
-        self._output: BinaryIO | io.RawIOBase = output.raw if isinstance(output, io.BufferedWriter) else output
+        self._output = output
         self._most_at_once = select.PIPE_BUF if _is_pipe(output) else sys.maxsize
         self._encode = _json if log_format is LogFormat.JSON else _console
         self._least = _RANKS[level.value]
@@ -94,17 +92,12 @@ class EventLog:
             lines.clear()
         lines += line
 
-    def _write(self, lines: bytes | bytearray) -> None:
-        written = 0
+    def _write(self, lines: bytearray) -> None:
         try:
-            while written < len(lines):
-                written += self._output.write(bytes(lines[written:])) or _would_block()
+            self._output.write(bytes(lines))
+            self._output.flush()
         except OSError:  # nobody reads, or the disk is full: the count says so
-            self.dropped += lines.count(b"\n", written)
-
-
-def _would_block() -> NoReturn:
-    raise BlockingIOError
+            self.dropped += lines.count(b"\n")
 
 
 def _is_pipe(output: BinaryIO) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from OpenSSL import SSL
 from prometheus_client import CollectorRegistry, Counter, Gauge
 from prometheus_client.core import CounterMetricFamily
 from prometheus_client.process_collector import ProcessCollector
@@ -15,6 +14,7 @@ from tlsgate.ops.backend_metrics import BackendsCollector
 from tlsgate.ops.listener_metrics import ListenerMetrics, ListenersCollector
 from tlsgate.ops.log import EventLog
 from tlsgate.ops.screening_metrics import ScreeningCollector
+from tlsgate.tls import library
 from tlsgate.tls.certificate import Certificate
 
 
@@ -38,7 +38,7 @@ class Metrics:
         self.config_reload = Counter("tlsgate_config_reload", "Reloads of the config.", ("result",), registry=registry)
         self.bans = Gauge("tlsgate_bans", "Networks that are banned.", registry=registry)
         build = Gauge("tlsgate_build_info", "Always 1.", ("version", "openssl"), registry=registry)
-        build.labels(__version__, SSL.OpenSSL_version(SSL.OPENSSL_VERSION).decode()).set(1)
+        build.labels(__version__, library.VERSION).set(1)
         registry.register(_LogLines(log))
         ProcessCollector(registry=registry)
 

@@ -9,6 +9,7 @@ import logging
 import socket
 import ssl
 from hashlib import sha1
+from importlib import import_module
 from pathlib import Path
 
 import anyio
@@ -31,6 +32,8 @@ _CONNECT = 1.0  # seconds, with the name's look-up and the handshakes
 _ROUND_TRIP = 0.5
 _SCRIPT = Path(__file__).with_name("shared.lua").read_bytes()
 _SHA = sha1(_SCRIPT, usedforsecurity=False).hexdigest().encode()
+# Else it would be imported at the first connection, by a user who may not be allowed to read our files.
+import_module("anyio._backends._trio")
 # It logs each failed attempt with a traceback; what went wrong is told by LinkFault.
 logging.getLogger("coredis").setLevel(logging.CRITICAL)
 

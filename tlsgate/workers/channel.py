@@ -6,6 +6,7 @@ Sending never waits: what the socket doesn't take now is kept in order and goes 
 from __future__ import annotations
 
 import array
+import mmap
 import os
 import socket
 from collections import deque
@@ -26,7 +27,7 @@ class Channel:
         end.setblocking(False)
         end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _LONGEST)
         self._socket = end
-        self._buffer = memoryview(bytearray(_LONGEST))  # takes as much memory as the longest packet so far
+        self._buffer = memoryview(mmap.mmap(-1, _LONGEST))  # no more memory than the longest packet so far
         self._unsent: deque[tuple[bytes, socket.socket | None]] = deque()
         self._some_unsent = trio.Event()
         self._in_a_row = 0

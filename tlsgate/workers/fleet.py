@@ -181,6 +181,7 @@ class Fleet:
         finally:
             if not pid:
                 channel.close()
+                its.close()
         worker = WorkerHandle(pid, generation, channel, Answers(self._gatehouse, self._on_left))
         self._workers.add(worker)
         self._trace.worker_started(pid)

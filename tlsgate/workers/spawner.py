@@ -79,25 +79,28 @@ class Spawner:
         with self._asking:
             if self.gone:
                 raise SpawnFault("the spawner is gone")
+            answer, descriptors = b"", list[int]()
             try:
                 socket.send_fds(self._socket, [question], [] if beside is None else [beside.fileno()])
                 answer, descriptors, _, _ = socket.recv_fds(self._socket, _LONGEST_ANSWER, 1)
-            except OSError as error:
-                answer, descriptors = b"", []
-                why = "doesn't answer" if isinstance(error, TimeoutError) else "is gone"
-            else:
-                why = "is gone"
-            if not answer:  # an answer that came late would be taken for that to the next question
-                self._end()
-                raise SpawnFault(f"the spawner {why}")
+            except TimeoutError:
+                self.close()  # an answer that came late would be taken for that to the next question
+                raise SpawnFault("the spawner doesn't answer") from None
+            except OSError:
+                pass
+            if not answer:
+                self._wait()
+                raise SpawnFault("the spawner is gone")
         if not answer.startswith(b"+"):
             raise SpawnFault(answer[1:].decode(errors="replace"))
         return answer[1:], descriptors[0] if descriptors else -1
 
-    def _end(self) -> None:
-        self.close()
-        with suppress(ChildProcessError):
-            os.waitpid(self.pid, os.WNOHANG)
+    def _wait(self) -> None:
+        """It has ended, unless we have closed: leave no zombie."""
+        if not self.gone:
+            self.close()
+            with suppress(ChildProcessError):
+                os.waitpid(self.pid, 0)
 
 
 def start_spawner(prepared: Prepared, reread: Callable[[], Prepared], work: Work) -> Spawner:

@@ -1,0 +1,120 @@
+"""Sessions of one process: listeners that come and go under them."""
+
+from __future__ import annotations
+
+import io
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import trio
+
+from tests.gate import Client, admission
+from tests.legacy_server import LegacyServer, imap
+from tests.test_gateway import at, config, reading
+from tlsgate import config as configured
+from tlsgate.admission.door import Entry
+from tlsgate.admission.network import parse_client
+from tlsgate.admission.rules import AddressRules
+from tlsgate.admission.visit import Visit
+from tlsgate.arrival import Arrival
+from tlsgate.config import LogFormat, LogLevel, Protocol
+from tlsgate.ops.log import EventLog
+from tlsgate.ops.metrics import Metrics
+from tlsgate.prepared import Prepared
+from tlsgate.serving import Serving
+from tlsgate.sockets import socket_key
+
+
+@dataclass
+class House:
+    serving: Serving
+    prepared: Prepared
+    more: trio.Event = field(default_factory=trio.Event)
+    left: list[Entry] = field(default_factory=list)
+
+    @property
+    def key(self) -> str:
+        return socket_key(self.prepared.listeners[0])
+
+    def leave(self, visit: Visit) -> None:
+        self.left.append(visit.entry)
+        self.more.set()
+        self.more = trio.Event()
+
+    async def all_left(self, count: int) -> None:
+        while len(self.left) < count:
+            await self.more.wait()
+
+    def connect(self, listener: str) -> Client:
+        ours, theirs = socket.socketpair()
+        for end in (ours, theirs):
+            end.setblocking(False)
+        rooms = admission(configured.Limits(), AddressRules(), configured.Bans())
+        entry = rooms.door.enter(parse_client("192.0.2.7"))
+        assert isinstance(entry, Entry)
+        self.serving.desk = rooms.desk(self.leave)
+        self.serving.begin(listener, Arrival(theirs, "192.0.2.7", 4000), entry)
+        return Client(trio.SocketStream(trio.socket.from_stdlib_socket(ours)), Protocol.IMAP)
+
+    async def log_in(self) -> Client:
+        client = self.connect(self.key)
+        await client.start_tls()
+        await client.line()
+        assert (await client.log_in()).startswith(b"a OK")
+        return client
+
+
+@asynccontextmanager
+async def house(directory: Path) -> AsyncIterator[House]:
+    log = EventLog(io.BytesIO(), LogFormat.JSON, LogLevel.INFO)
+    async with trio.open_nursery() as nursery:
+        server: LegacyServer = await nursery.start(LegacyServer(imap).serve)
+        own = House(Serving(log, Metrics(log)), reading(config(directory, at(server))))
+        await nursery.start(own.serving.run)
+        plan = await own.serving.plan(own.prepared)
+        await own.serving.settle(plan, first=True)
+        own.serving.serve(plan)
+        with trio.fail_after(20):
+            yield own
+        nursery.cancel_scope.cancel()
+    log.close()
+
+
+async def test_a_connection_for_a_listener_that_is_gone_is_closed_and_gives_its_place_back(tmp_path: Path) -> None:
+    """Its PROXY header came while a reload removed the listener: that must not end all the others."""
+    async with house(tmp_path) as own:
+        client = own.connect("127.0.0.1:1")
+        assert await client.ended()
+        assert len(own.left) == 1
+        client.close()
+        own.serving.retire(own.key, 0.0)
+        client = own.connect(own.key)
+        assert await client.ended()
+        assert len(own.left) == 2
+        client.close()
+
+
+async def test_a_retired_listeners_sessions_end_in_time_relayed_or_not(tmp_path: Path) -> None:
+    async with house(tmp_path) as own:
+        relayed, silent = await own.log_in(), own.connect(own.key)
+        own.serving.retire(own.key, 0.2)
+        assert (await relayed.ask(b"n NOOP")).startswith(b"n OK")
+        assert await relayed.ended()
+        assert await silent.ended()
+        await own.all_left(2)
+        for client in (relayed, silent):
+            client.close()
+
+
+async def test_a_new_plan_leaves_sessions_alone(tmp_path: Path) -> None:
+    async with house(tmp_path) as own:
+        before = await own.log_in()
+        own.serving.serve(await own.serving.plan(own.prepared))
+        after = await own.log_in()
+        for client in (before, after):
+            assert (await client.ask(b"n NOOP")).startswith(b"n OK")
+            client.close()
+        await own.all_left(2)

@@ -1,0 +1,168 @@
+"""The process that forks workers, forked here and asked."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from tests.gate import HOSTNAME
+from tests.system.peers import wait_until
+from tests.test_gateway import config, reading
+from tlsgate.config import ConfigError
+from tlsgate.prepared import Prepared
+from tlsgate.tls.certificate import CertificateFault
+from tlsgate.workers.channel import pair
+from tlsgate.workers.spawner import Spawner, SpawnFault, start_spawner
+
+# Threads of other tests may still be there; these forks don't touch what they hold.
+pytestmark = pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+
+BACKENDS = '{ address = "127.0.0.1:1", tls = "starttls", verify = false }'
+
+Start = Callable[..., Spawner]
+
+
+@pytest.fixture
+def prepared(tmp_path: Path) -> Prepared:
+    return reading(config(tmp_path, BACKENDS))
+
+
+@pytest.fixture
+def start(prepared: Prepared) -> Iterator[Start]:
+    """Starts spawners, which are ended and waited for."""
+    started: list[Spawner] = []
+
+    def start(reread: Callable[[], Prepared] = lambda: prepared) -> Spawner:
+        started.append(start_spawner(prepared, reread, say_who))
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.close()
+        if each.pid:
+            _reap(each.pid)
+
+
+def _reap(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGCONT)
+        os.waitpid(pid, 0)
+    except ProcessLookupError:
+        pass
+    except ChildProcessError:  # it was waited for already
+        pass
+
+
+def say_who(prepared: Prepared, end: socket.socket, number: int) -> None:
+    """A worker that says which it is and by what config, and ends when it is told to; or fails."""
+    end.send(f"{number} {prepared.settings.server.hostname} {os.getpid()} {os.getppid()}".encode())
+    if end.recv(10) == b"fail":
+        raise RuntimeError("a worker's fault")
+
+
+def forked(spawner: Spawner, *, new: bool = False, then: bytes = b"end") -> list[str]:
+    """What a new worker says of itself."""
+    ours, its = pair()
+    with ours:
+        pid = spawner.fork(its, new=new)
+        assert its.fileno() < 0
+        said = ours.recv(1000).decode().split()
+        assert said[2:] == [str(pid), str(spawner.pid)]
+        ours.send(then)
+        assert ours.recv(10) == b""  # nobody but the worker has its end
+    return said[:2]
+
+
+def test_workers_are_its_children_and_numbered(start: Start) -> None:
+    spawner = start()
+    assert [forked(spawner) for _ in range(3)] == [["1", HOSTNAME], ["2", HOSTNAME], ["3", HOSTNAME]]
+
+
+def test_a_worker_that_fails_ends_alone_and_is_no_zombie(start: Start) -> None:
+    spawner = start()
+    forked(spawner, then=b"fail")
+    assert forked(spawner) == ["2", HOSTNAME]
+    children = Path(f"/proc/{spawner.pid}/task/{spawner.pid}/children")
+    wait_until(lambda: not children.read_text().split(), "both are gone")
+
+
+def test_a_new_config_is_for_those_that_try_it_until_it_is_adopted(start: Start, prepared: Prepared) -> None:
+    """A worker that dies during a reload, or after one that was refused, is replaced by its like."""
+    server = msgspec.structs.replace(prepared.settings.server, hostname="new.example.org")
+    new = replace(prepared, settings=msgspec.structs.replace(prepared.settings, server=server))
+    spawner = start(lambda: new)
+    assert spawner.reread().settings == new.settings
+    assert forked(spawner) == ["1", HOSTNAME]
+    assert forked(spawner, new=True) == ["2", "new.example.org"]
+    assert forked(spawner) == ["3", HOSTNAME]
+    spawner.adopt()
+    assert forked(spawner) == ["4", "new.example.org"]
+
+
+def test_what_comes_back_has_everything_but_keys(start: Start, prepared: Prepared) -> None:
+    """The parent gives up its privileges; what only they open isn't to come to it by another way."""
+    again = start().reread()
+    assert again.settings == prepared.settings
+    assert list(again.remarks()) == list(prepared.remarks())
+    (certificate,) = again.contexts.certificates
+    assert certificate.key is None
+    assert certificate.expires == prepared.contexts.certificates[0].expires
+    assert again.contexts.choose(prepared.listeners[0].protocol, None) is None
+    assert again.backend_contexts["imap"][0] is not None  # else the parent would read the files for one
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        (CertificateFault("key.pem: is gone"), "key.pem: is gone"),
+        (ConfigError(()), ""),
+        (LookupError("which may hold a secret"), "LookupError"),
+        (CertificateFault("caf\udce9.pem: is gone"), "caf?.pem: is gone"),
+    ],
+)
+def test_a_reload_that_fails_says_why_and_changes_nothing(start: Start, fault: Exception, words: str) -> None:
+    def faulty() -> Prepared:
+        raise fault
+
+    spawner = start(faulty)
+    with pytest.raises(SpawnFault) as raised:
+        spawner.reread()
+    assert str(raised.value) == words
+    assert not spawner.gone
+    assert forked(spawner, new=True) == ["1", HOSTNAME]
+
+
+def test_a_dead_spawner_is_gone_for_good_and_no_zombie(start: Start) -> None:
+    spawner = start()
+    os.kill(spawner.pid, signal.SIGKILL)
+    ours, its = pair()
+    with ours, pytest.raises(SpawnFault, match="the spawner is gone"):
+        spawner.fork(its, new=False)
+    assert its.fileno() < 0
+    assert spawner.gone
+    with pytest.raises(SpawnFault, match="the spawner is gone"):
+        spawner.reread()
+    assert not Path(f"/proc/{spawner.pid}").exists()
+
+
+def test_a_spawner_that_hangs_is_given_up(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reload waits for it, and signals for the reload: SIGTERM would do nothing, for ever."""
+    monkeypatch.setattr("tlsgate.workers.spawner._PATIENCE", 0.2)
+    spawner = start()
+    os.kill(spawner.pid, signal.SIGSTOP)
+    with pytest.raises(SpawnFault, match="the spawner doesn't answer"):
+        spawner.reread()
+    assert spawner.gone
+
+
+def test_it_ends_with_its_parent(start: Start) -> None:
+    spawner = start()
+    spawner.close()
+    assert os.waitpid(spawner.pid, 0)[1] == 0
