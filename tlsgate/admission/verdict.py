@@ -14,6 +14,5 @@ class Verdict(enum.StrEnum):
     OVER_RATE = "over_rate"
     BLOCKED = "blocked"
     BANNED = "banned"
-    DNSBL = "dnsbl"
     NO_PROXY_HEADER = "no_proxy_header"
     STATE_DOWN = "state_down"
