@@ -26,6 +26,7 @@ from tlsgate.ops.metrics import Metrics
 from tlsgate.plan import Plan, make_plan
 from tlsgate.prepared import Prepared, needs_restart, refuse_unbuilt
 from tlsgate.relay import Pump
+from tlsgate.server import Here, Server, Workers
 from tlsgate.serving import Serving
 from tlsgate.sockets import admin_place, bind_all, close, listener_places, remove_stale, shown, socket_key
 from tlsgate.tls.certificate import CertificateFault
@@ -64,14 +65,9 @@ class Gateway:
         told = AdmissionTrace(log)
         self.gatehouse = gatehouse = Gatehouse(prepared.settings, prepared.rules, told)
         metrics.bans.set_function(lambda: len(gatehouse.bans))
-        self._serving = Serving(log, metrics)
         if gatehouse.shared is not None:
             metrics.shared_state(lambda: told.state_is_up, lambda: told.state_faults)
-            self._serving.elsewhere = gatehouse.shared
-        self._fleet: Fleet | None = None
-        if spawner is not None:
-            count = worker_count(prepared.settings.server.workers)
-            self._fleet = Fleet(spawner, count, gatehouse, Counts(metrics), FleetTrace(log), self._look_if_empty)
+        self._server = self._who_serves(spawner)
         self._sockets: dict[str, socket.socket] = {}
         self._listeners: dict[str, Listener] = {}
         self._empty = trio.Event()
@@ -90,7 +86,7 @@ class Gateway:
             self._nursery = nursery
             with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
                 await nursery.start(self.gatehouse.run)
-                plan = await self._begin_serving()
+                plan = await self._server.start(nursery, self._now)
                 self._serve(plan)
                 self.health.ready = True
                 nursery.start_soon(self._serve_admin)
@@ -104,47 +100,31 @@ class Gateway:
                         break
                     await self._reload()
                 await self._drain(signals)
-            if self._fleet is not None:
-                await self._fleet.stop()
+            await self._server.stop()
             nursery.cancel_scope.cancel()
         self._log.emit("stopped")
 
     # -- what is served -----------------------------------------------------------------------------
 
-    async def _begin_serving(self) -> Plan:
-        """Raises CannotStart."""
-        if self._fleet is not None:
-            try:
-                await self._nursery.start(self._fleet.run)
-            except SpawnFault as fault:
-                raise CannotStart(f"server.workers: {fault}") from None
-            return self._words(self._now)
-        await self._nursery.start(self._serving.run)
-        plan = await self._serving.plan(self._now)
-        await self._serving.settle(plan, first=True)
-        return plan
-
-    def _words(self, prepared: Prepared) -> Plan:
-        """A plan that nobody is served by here: it has the words of refusals."""
-        return make_plan(prepared, {}, Pump(), self._log, self._metrics)
+    def _who_serves(self, spawner: Spawner | None) -> Server:
+        log, metrics = self._log, self._metrics
+        if spawner is None:
+            return Here(Serving(log, metrics), self.gatehouse, self.left)
+        count = worker_count(self._now.settings.server.workers)
+        fleet = Fleet(spawner, count, self.gatehouse, Counts(metrics), FleetTrace(log), self._look_if_empty)
+        return Workers(fleet, lambda prepared: make_plan(prepared, {}, Pump(), log, metrics), self.left)
 
     def _serve(self, plan: Plan) -> None:
         """Make what is served follow ``plan``, whose sockets are bound. Sessions that live go on as they began."""
         self._now = plan.prepared
         settings = self._now.settings
         self.gatehouse.apply(settings, self._now.rules, self._room(settings))
-        if self._fleet is None:
-            self._serving.desk = self.gatehouse.desk(settings.limits, self.left)
-            self._serving.serve(plan)
-        self._metrics.certificates(self._now.contexts.certificates)
-        self._metrics.backends.served = plan.backends
         gone = self._listeners.keys() - plan.listeners.keys()
         for key in gone:
             self._listeners.pop(key).stop()
-            if self._fleet is None:
-                self._serving.retire(key, settings.server.drain)
-        if self._fleet is not None:
-            self._fleet.retire_old(tuple(gone), settings.server.drain)
+        self._server.take_over(plan, gone, settings.server.drain)
+        self._metrics.certificates(self._now.contexts.certificates)
+        self._metrics.backends.served = plan.backends
         for key, (service, trace) in plan.listeners.items():
             if (listener := self._listeners.get(key)) is not None:
                 listener.service, listener.trace = service, trace
@@ -157,11 +137,7 @@ class Gateway:
 
     def begin(self, listener: str, arrival: Arrival, entry: Entry) -> None:
         """A connection was let in."""
-        if self._fleet is None:
-            self._serving.begin(listener, arrival, entry)
-        elif not self._fleet.begin(listener, arrival, entry):
-            arrival.socket.close()
-            self.left(entry)
+        self._server.begin(listener, arrival, entry)
 
     def left(self, entry: Entry) -> None:
         """A connection that was let in is closed."""
@@ -174,8 +150,7 @@ class Gateway:
 
     def _room(self, settings: Config) -> int:
         """How many connections there may be: no more than there are descriptors for."""
-        processes = 1 if self._fleet is None else self._fleet.count
-        wanted, most = settings.limits.connections, sessions_within(self._descriptors) * processes
+        wanted, most = settings.limits.connections, sessions_within(self._descriptors) * self._server.processes
         if most < wanted:
             numbers = {"descriptors": self._descriptors, "wanted": wanted, "connections": most}
             self._log.emit("few_descriptors", "warning", key="limits.connections", **numbers)
@@ -186,8 +161,7 @@ class Gateway:
 
         bound, address = self._sockets.pop(_ADMIN), self._now.settings.admin.address
         try:
-            report = None if self._fleet is None else self._fleet.report
-            controls = Controls(self.gatehouse.bans, lambda: self._now.admin_token, report)
+            controls = Controls(self.gatehouse.bans, lambda: self._now.admin_token, self._server.report)
             await serve_admin(bound, self._metrics.registry, self.health, controls, self._log)
         finally:
             if isinstance(address, config.UnixPath):
@@ -224,21 +198,13 @@ class Gateway:
         bound = bind_all(new, [place for key, place in held.items() if key not in wanted])
         done = False
         try:
-            plan = await self._plan(prepared)
+            plan = await self._server.renew(prepared)
             done = True
         finally:
             if not done:
                 for each in bound.values():
                     close(each)
         self._sockets |= bound
-        return plan
-
-    async def _plan(self, prepared: Prepared) -> Plan:
-        if self._fleet is not None:
-            await self._fleet.renew()
-            return self._words(prepared)
-        plan = await self._serving.plan(prepared)
-        await self._serving.settle(plan)
         return plan
 
     def _rejected(self, reason: str) -> None:
@@ -251,8 +217,7 @@ class Gateway:
         for listener in self._listeners.values():
             listener.stop()
         self._log.emit("draining", sessions=self.gatehouse.door.used)
-        if self._fleet is not None:
-            self._fleet.retire_all()
+        self._server.retire_all()
         if self.gatehouse.door.used:
             # A nursery of its own: who waits for signals must have ended before their receiver has.
             async with trio.open_nursery() as waiting:

@@ -445,6 +445,7 @@ def test_a_bad_reload_changes_nothing(directory: Path, certificate: Certificate,
         assert family(gate) == before
         killed = workers(gate)[0]
         os.kill(killed, signal.SIGKILL)  # its successor has the good config, not the one that was refused last
+        gate.event("worker_ended", lambda event: event["pid"] == killed)
         wait_until(lambda: len(workers(gate)) == 2, "it is replaced")
         with log_in(gate)[0] as one, log_in(gate)[0] as two:
             assert works(one)
