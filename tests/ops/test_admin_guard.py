@@ -156,3 +156,26 @@ async def test_ipv6_loopback_is_loopback() -> None:
 async def test_behind_other_addresses_any_name_will_do() -> None:
     async with serving(EVERYWHERE, TOKEN) as admin:
         assert (await admin.ask("GET", "/api/bans", BEARER | {"host": "gate.example:9090"})).status == 200
+
+
+async def test_a_refusal_comes_behind_the_body(admin: Admin) -> None:
+    """Before it, the client would still be sending when the connection closes, and see no answer but a broken pipe."""
+    head = (
+        b"POST /api/bans HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 2000\r\n\r\n"
+    )
+    async with await trio.open_tcp_stream("127.0.0.1", admin.port) as stream:
+        await stream.send_all(head + b"x" * 1000)
+        with trio.move_on_after(0.2) as early:
+            await stream.receive_some()
+        assert early.cancelled_caught
+        await stream.send_all(b"x" * 1000)
+        with trio.fail_after(5):
+            assert (await stream.receive_some()).startswith(b"HTTP/1.1 401 ")
+
+
+async def test_a_body_that_never_comes_is_not_waited_for(admin: Admin) -> None:
+    head = b"POST /api/bans HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2000\r\n\r\n"
+    async with await trio.open_tcp_stream("127.0.0.1", admin.port) as stream:
+        await stream.send_all(head)
+        with trio.fail_after(5):
+            assert (await stream.receive_some()).startswith(b"HTTP/1.1 401 ")

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from enum import Enum, auto
 
 import msgspec
+import trio
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -27,6 +28,7 @@ from tlsgate.ops.token import Token
 _FOR_EVERYBODY = frozenset({"/healthz", "/readyz"})
 _READING = frozenset({"GET", "HEAD"})
 _HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^:\[\]]+))(?::[0-9]*)?")
+_HEARD_OUT, _PATIENCE = 16_384, 1.0
 _CLOSED = "no change without a token: set admin.token_file, or a unix socket as admin.address"
 
 
@@ -64,6 +66,7 @@ class Guard:
             request = Request(scope)
             refused = self._page(request) or self._stranger(request)
             if refused is not None:
+                await _hear_out(receive)
                 await refused(scope, receive, send)
                 return
         await self._app(scope, receive, send)
@@ -89,6 +92,17 @@ class Guard:
         if token.matches(request.headers.get("authorization", "")):
             return None
         return refusal(401, "this needs the token of admin.token_file")
+
+
+async def _hear_out(receive: Receive) -> None:
+    """Take a small body before it is refused: a client that still sends it would see a broken connection, no answer."""
+    left = _HEARD_OUT
+    with trio.move_on_after(_PATIENCE):
+        while left > 0:
+            message = await receive()
+            if not message.get("more_body"):
+                return
+            left -= len(message.get("body", b"")) + 1
 
 
 def _names_this_host(host: str) -> bool:
