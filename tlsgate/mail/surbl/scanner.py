@@ -1,0 +1,76 @@
+"""Finds what a message's links lead to, while the message streams."""
+
+from __future__ import annotations
+
+from tlsgate.admission.dnsbl import is_private
+from tlsgate.mail.surbl.part_header import PartHeader
+from tlsgate.mail.surbl.site import Site, read_site
+from tlsgate.mail.surbl.structure import Leaf, Structure
+from tlsgate.mail.surbl.suffixes import Suffixes
+from tlsgate.mail.surbl.text_part import Room, TextPart, is_text
+
+_SITES = 100
+_HOSTS = 5000  # names and addresses as they are written, whatever they are
+_SHORTEST = 4  # "a.de"
+
+
+class Scanner:
+    """Takes a message's octets, without stuffed dots, in pieces that may be cut anywhere. No input is an error.
+
+    Time is in proportion to length: for text about 0.2 µs an octet, 0.7 µs for the worst. What is found doesn't depend
+    on the cuts. ``beyond``: whether something wasn't looked at, or not as it should, for there is too much.
+    """
+
+    def __init__(self, suffixes: Suffixes) -> None:
+        self._suffixes = suffixes
+        self._structure = Structure(self._open)
+        self._room = Room()
+        self._hosts: set[str] = set()
+        self._sites: dict[Site, None] = {}
+        self._told = 0
+
+    @property
+    def beyond(self) -> bool:
+        return self._structure.beyond or self._done
+
+    @property
+    def sites(self) -> tuple[Site, ...]:
+        """All that were found by now, at most 100: registered domains, and addresses that aren't private."""
+        return tuple(self._sites)
+
+    def feed(self, data: bytes) -> tuple[Site, ...]:
+        """Take what comes next. Gives what hasn't been found before."""
+        if self._done:
+            return ()
+        self._structure.feed(data)
+        return self._new()
+
+    def finish(self) -> tuple[Site, ...]:
+        """The message is over. Gives what hasn't been found before."""
+        self._structure.finish()
+        return self._new()
+
+    @property
+    def _done(self) -> bool:
+        return not self._room or len(self._sites) >= _SITES or len(self._hosts) >= _HOSTS
+
+    def _new(self) -> tuple[Site, ...]:
+        new = self.sites[self._told :]
+        self._told = len(self._sites)
+        return new
+
+    def _open(self, header: PartHeader, whole: bool) -> Leaf | None:
+        return TextPart(header, self._found, self._room) if is_text(header, whole) else None
+
+    def _found(self, host: str) -> None:
+        """Take a host as it is written."""
+        if host in self._hosts or len(host) < _SHORTEST or self._done:
+            return
+        self._hosts.add(host)
+        site = read_site(host)
+        if isinstance(site, str):
+            site = self._suffixes.registered(site)
+        elif site is not None and is_private(site):
+            site = None
+        if site is not None:
+            self._sites[site] = None
