@@ -72,7 +72,7 @@ class Door:
         """Judge a new connection; who is let in must ``leave`` once."""
         ruling = self.rules.rule(client)
         network = self._lengths.network(client)
-        total = Place(TOTAL, self.room)
+        named, total = str(network), Place(TOTAL, self.room)
         standing = ruling.standing if client.version else Standing.ALLOWED  # a local process that the file lets connect
         places: tuple[Place, ...] = (total,)
         match standing:
@@ -81,13 +81,13 @@ class Door:
             case Standing.STRANGER:
                 if (ban := self._bans.find(client)) is not None:
                     return Turned(Verdict.BANNED, f"{ban.network}: {ban.reason}")
-                places = (total, Place(f"network {network}", self._limits.connections_per_network))
+                places = (total, Place("network " + named, self._limits.connections_per_network))
         if (full := self._store.enter_now(places)) is not None:
-            return Turned(*((Verdict.OVER_CAPACITY, "") if full is total else (Verdict.OVER_NETWORK_CAP, str(network))))
+            return Turned(*((Verdict.OVER_CAPACITY, "") if full is total else (Verdict.OVER_NETWORK_CAP, named)))
         keys = tuple([place.key for place in places])
-        if standing is Standing.STRANGER and not self._spend(network):
+        if standing is Standing.STRANGER and not self._spend(named):
             self._store.leave(keys)
-            return Turned(Verdict.OVER_RATE, str(network))
+            return Turned(Verdict.OVER_RATE, named)
         return Entry(client, network, standing, keys)
 
     async def confirm(self, entry: Entry) -> Entry | Turned:
@@ -114,10 +114,10 @@ class Door:
                 self.elsewhere.leave(entry.keys)
         return entry._replace(elsewhere=True) if turned is None else turned
 
-    def _spend(self, network: Network) -> bool:
+    def _spend(self, network: str) -> bool:
         """Whether the network's rate allows one more. Who must be confirmed is only looked at: they spend there."""
         rate, amount = self._limits.rate_per_network, 1 if self.elsewhere is None else 0
-        return self._store.spend_now(f"rate {network}", rate.count - 1 + amount, rate.seconds, amount)
+        return self._store.spend_now("rate " + network, rate.count - 1 + amount, rate.seconds, amount)
 
     async def _spend_elsewhere(self, elsewhere: Store, network: Network) -> bool:
         key, rate = f"rate {network}", self._limits.rate_per_network

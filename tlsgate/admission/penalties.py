@@ -23,6 +23,7 @@ from tlsgate.state.store import Store
 
 _KNOWN = 30 * 86_400.0  # "lately": a phone that comes back from the holidays is still known
 _DAY = 86_400
+_SURE = 8192
 _STEPS = 4  # from the first delay to the longest
 _ATTEMPTS = 20  # to change a record that other replicas change too
 
@@ -60,12 +61,14 @@ class StoredPenalties:
         self._key = key
         self._clock = clock
         self._noting: dict[str, trio.Lock] = {}  # by key: in one process nobody need try again
+        self._sure: dict[str, int] = {}  # who is known, by the day of the last login: the store needn't be asked
 
     async def before_login(self, client: ClientAddress, user: str) -> float | None:
         if self._bans.find(client) is not None:
             return None
         network = self.lengths.network(client)
-        if await self._store.read(self._known(network, user)) is not None:
+        known = self._known(network, user)
+        if self._sure.get(known) == self._today() or await self._store.read(known) is not None:
             return 0.0
         of_network = len(await self._recent(_of_network(network)))
         of_user = len(await self._recent(self._of_user(user))) - self.settings.user_failures + 1
@@ -86,10 +89,15 @@ class StoredPenalties:
             self._bans.punish(network, self.settings.duration, "failed logins")
 
     async def logged_in(self, client: ClientAddress, user: str) -> None:
-        key, today = self._known(self.lengths.network(client), user), b"%d" % (self._clock() // _DAY)
-        before = await self._store.read(key)
-        if before != today:
-            await self._store.swap(key, before, today, _KNOWN)
+        known, today = self._known(self.lengths.network(client), user), self._today()
+        if self._sure.get(known) == today:
+            return
+        record = b"%d" % today
+        before = await self._store.read(known)
+        if before == record or await self._store.swap(known, before, record, _KNOWN):
+            if len(self._sure) >= _SURE:
+                self._sure.clear()
+            self._sure[known] = today
 
     # -- records ------------------------------------------------------------------------------------
 
@@ -117,6 +125,9 @@ class StoredPenalties:
             if put == before or await self._store.swap(key, before, put, window):
                 return full
         return False
+
+    def _today(self) -> int:
+        return int(self._clock() // _DAY)
 
     def _known(self, network: Network, user: str) -> str:
         return "known " + _of_names(self._key(), str(network), user.casefold())
