@@ -16,9 +16,13 @@ from tests.admission.clock import Clock
 from tests.gate import DEFAULTS, Gate, gate, pool_of
 from tests.legacy_server import USER, LegacyServer, Smtp
 from tests.mail.test_transaction import BODY, MAIL, RCPT, message
+from tests.redis_server import RedisServer
+from tests.state.test_valkey import redis as redis  # the fixture
+from tests.state.test_valkey import replicas
+from tests.state.test_valkey import started as started  # the fixture
 from tests.test_session import right_here
 from tlsgate.admission.rules import AddressRules
-from tlsgate.config import Limits, LoginMode, Protocol, Rate, TlsMode
+from tlsgate.config import Limits, LoginMode, Protocol, Rate, TlsMode, WhenDown
 from tlsgate.dialogue.smtp_syntax import Path
 from tlsgate.mail.aliases import NOT_YOURS, Aliases, read_aliases
 from tlsgate.mail.quotas import TOO_MANY_MESSAGES, TOO_MANY_RECIPIENTS
@@ -78,6 +82,37 @@ async def test_senders_are_asked_about_only_where_they_must_match() -> None:
     for mailbox in ("eve@a.test", "ann"):
         assert await strict.sender(Path(mailbox)) == NOT_YOURS
     assert trace.told == [("eve@a.test", True), ("ann", False)]
+
+
+# -- over replicas ---------------------------------------------------------------------------------------
+
+
+async def test_quotas_hold_over_replicas(started: RedisServer) -> None:
+    """A thief would else have them once at each gateway."""
+    trace = Trace()
+    async with replicas(started.server, 2) as stores:
+        first, second = (SubmissionPolicy("ann", store, QUOTAS, None, trace) for store in stores)
+        assert [await each.message() for each in (first, second, first, second)] == [
+            None,
+            None,
+            *[TOO_MANY_MESSAGES] * 2,
+        ]
+    assert trace.told == [("messages", True), ("messages", False)]
+
+
+@pytest.mark.parametrize("when_down", list(WhenDown))
+async def test_a_shared_state_that_is_away(redis: RedisServer, when_down: WhenDown) -> None:
+    """By our own counts, or not now: never without a quota. Nobody is said to be over one that nobody has counted."""
+    trace = Trace()
+    async with replicas(redis.server, 1, when_down) as (store,):
+        ann = SubmissionPolicy("ann", store, QUOTAS, None, trace)
+        said = [await ann.message() for _ in range(3)]
+    if when_down is WhenDown.REFUSE:
+        assert said == [TOO_MANY_MESSAGES] * 3
+        assert trace.told == [("messages", False)] * 3
+    else:
+        assert said == [None, None, TOO_MANY_MESSAGES]
+        assert trace.told == [("messages", True)]
 
 
 # -- in sessions -----------------------------------------------------------------------------------------
