@@ -35,6 +35,7 @@ from tlsgate.auth.judgement import Judge
 from tlsgate.backends.pool import Pool
 from tlsgate.config import Address, ClientAddress, HostPort, Limits, LoginMode, Protocol, TlsMode
 from tlsgate.listener import Listener
+from tlsgate.mail.submission import Senders
 from tlsgate.relay import Pump
 from tlsgate.session import Service, Session
 from tlsgate.sockets import bind
@@ -125,6 +126,12 @@ class Records:
 
     def message(self, result: str, sender: str, recipients: int, size: int, said: str) -> None:
         self._note("message", result, sender, recipients, size, said)
+
+    def quota_refused(self, quota: str, news: bool) -> None:
+        self._note("quota_refused", quota, news)
+
+    def sender_refused(self, sender: str, news: bool) -> None:
+        self._note("sender_refused", sender, news)
 
     def relayed(self, up: int, down: int) -> None:
         self._note("relayed", up, down)
@@ -348,11 +355,13 @@ async def gate(
     bans: config.Bans = DEFAULT_BANS,
     proxies: tuple[str, ...] = (),
     screener: Screener | None = None,
+    senders: Senders | None = None,
 ) -> AsyncIterator[Gate]:
     """Run a listener; at the end its sessions are cut, and ``Gate.check`` must hold.
 
     Its clients are trusted unless ``rules`` say otherwise: what failed in a test must not slow the next attempt.
     ``proxies``: the prefixes that must send a PROXY header. ``screener``: who asks the DNS about clients.
+    ``senders``: who knows whose addresses are whose.
     """
     pump, trace = Pump(), ListenerRecords(fault_at)
     rooms = admission(limits, rules, bans)
@@ -368,6 +377,7 @@ async def gate(
         judge,
         PrefixSet((parse_network(each)[0], "") for each in proxies),
         screener,
+        senders,
     )
 
     async with trio.open_nursery() as running:

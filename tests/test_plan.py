@@ -9,7 +9,7 @@ from pathlib import Path
 import trio
 import trio.testing
 
-from tests.test_prepared import SHA, USERS_FILE, written
+from tests.test_prepared import SHA, USERS_FILE, with_aliases, written
 from tests.test_prepared import config as config  # the fixture
 from tlsgate.admission.look_ups import Checks, LookUps
 from tlsgate.admission.network import parse_client
@@ -17,6 +17,7 @@ from tlsgate.auth.judgement import Finding, Judge
 from tlsgate.config import Dns, LogFormat, LogLevel, load
 from tlsgate.dialogue.credentials import Credentials
 from tlsgate.dialogue.events import Refusal, Refused
+from tlsgate.dialogue.smtp_syntax import Path as SmtpPath
 from tlsgate.ops.log import EventLog
 from tlsgate.ops.metrics import Metrics
 from tlsgate.ops.screening_trace import ScreeningTrace
@@ -87,6 +88,22 @@ async def test_a_reread_is_logged_and_shows_nothing_of_a_line(config: Path, mock
             "reason": "is empty; what was read before counts",
         },
     ]
+
+
+def test_whose_senders_must_match(config: Path) -> None:
+    """Without a file of aliases a user is itself, and nobody else."""
+    log = EventLog(io.BytesIO(), LogFormat.JSON, LogLevel.INFO)
+    own, alias = SmtpPath("ann@a.test"), SmtpPath("sales@a.test")
+    assert service_of(written(config, BACKEND), log).senders is None
+    config.write_text(written(config, BACKEND).read_text() + "[relay]\nsender_must_match = true\n")
+    alone = service_of(config, log).senders
+    assert alone is not None
+    assert alone.may_send("ann@a.test", own)
+    assert not alone.may_send("ann@a.test", alias)
+    read = service_of(with_aliases(config, "ann@a.test: sales@a.test\n"), log).senders
+    assert read is not None
+    assert read.may_send("ann@a.test", alias)
+    log.close()
 
 
 def test_who_must_send_a_proxy_header(config: Path) -> None:

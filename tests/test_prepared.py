@@ -10,6 +10,7 @@ import pytest
 from tests.gate import HOSTNAME, authority
 from tlsgate.cli import main
 from tlsgate.config import load
+from tlsgate.dialogue.smtp_syntax import Path as SmtpPath
 from tlsgate.prepared import needs_restart, prepare, refuse_unbuilt
 from tlsgate.workers.process import CannotStart
 
@@ -188,6 +189,59 @@ def test_check_tells_lines_of_lists_that_are_left_out(config: Path, capsys: pyte
     config.write_text(text)
     assert main(["check", "--config", str(config)]) == 0
     assert f'{block}:2: "host.example" is not a prefix' in capsys.readouterr().out.splitlines()
+
+
+# -- the file of aliases ---------------------------------------------------------------------------------
+
+
+def with_aliases(config: Path, text: str | None, *, must_match: bool = True) -> Path:
+    written(config, 'source = "backend"')
+    relay = f'[relay]\nsender_must_match = {str(must_match).lower()}\naliases_file = "aliases"\n'
+    config.write_text(config.read_text() + relay)
+    if text is not None:
+        (config.parent / "aliases").write_text(text)
+    return config
+
+
+def test_the_file_of_aliases_is_read_and_its_faults_are_told_by_line(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = with_aliases(config, "ann: a@a.test\nben b@a.test\n" + "nonsense\n" * 200)
+    assert main(["check", "--config", str(path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    aliases = config.parent / "aliases"
+    assert f'{aliases}:2: it isn\'t "login: address, address"' in lines
+    assert f"{aliases}: 101 more lines are faulty" in lines
+    assert not any("not active yet" in line for line in lines)
+    prepared = prepare(load(path))
+    assert prepared.aliases is not None
+    assert prepared.aliases.may_send("ann", SmtpPath("a@a.test"))
+
+
+@pytest.mark.parametrize("command", ["check", "run"])
+def test_a_missing_file_of_aliases_is_a_fault_of_the_config_beside_the_others(
+    config: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    """With none of them, every user with an alias would be refused."""
+    path = with_aliases(config, None)
+    path.write_text(path.read_text().replace("key.pem", "gone.pem"))
+    assert main([command, "--config", str(path)]) == 2
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.startswith(f"{config.parent / 'gone.pem'}: ")
+    assert second.startswith(f"relay.aliases_file: {config.parent / 'aliases'}: No such file or directory; ")
+
+
+def test_a_file_of_aliases_that_has_no_effect_is_told_and_not_read(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Who forgot sender_must_match believes that nobody can forge a sender."""
+    path = with_aliases(config, None, must_match=False)
+    assert prepare(load(path)).aliases is None
+    assert main(["check", "--config", str(path)]) == 0
+    told = "relay.aliases_file: has no effect without relay.sender_must_match"
+    assert told in capsys.readouterr().out.splitlines()
+    assert main(["check", "--config", str(with_aliases(config, "ann: a@a.test\n"))]) == 0
+    assert "relay.aliases_file" not in capsys.readouterr().out
 
 
 # -- the state that replicas share -----------------------------------------------------------------------

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-import io
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
 import trio
 
 from tests.gate import Client, admission
 from tests.legacy_server import LegacyServer, imap
-from tests.test_gateway import at, config, reading
+from tests.test_gateway import Log, at, config, reading
 from tlsgate import config as configured
 from tlsgate.admission.door import Entry
 from tlsgate.admission.network import parse_client
 from tlsgate.admission.rules import AddressRules
 from tlsgate.admission.visit import Visit
 from tlsgate.arrival import Arrival
-from tlsgate.config import LogFormat, LogLevel, Protocol
-from tlsgate.ops.log import EventLog
+from tlsgate.config import Protocol
+from tlsgate.dialogue.smtp_syntax import Path as SmtpPath
+from tlsgate.mail import aliases_file
 from tlsgate.ops.metrics import Metrics
+from tlsgate.plan import Plan
 from tlsgate.prepared import Prepared
 from tlsgate.serving import Serving
 from tlsgate.sockets import socket_key
@@ -32,6 +34,7 @@ from tlsgate.sockets import socket_key
 class House:
     serving: Serving
     prepared: Prepared
+    log: Log
     more: trio.Event = field(default_factory=trio.Event)
     left: list[Entry] = field(default_factory=list)
 
@@ -69,10 +72,10 @@ class House:
 
 @asynccontextmanager
 async def house(directory: Path) -> AsyncIterator[House]:
-    log = EventLog(io.BytesIO(), LogFormat.JSON, LogLevel.INFO)
+    log = Log()
     async with trio.open_nursery() as nursery:
         server: LegacyServer = await nursery.start(LegacyServer(imap).serve)
-        own = House(Serving(log, Metrics(log)), reading(config(directory, at(server))))
+        own = House(Serving(log, Metrics(log)), reading(config(directory, at(server))), log)
         await nursery.start(own.serving.run)
         plan = await own.serving.plan(own.prepared)
         await own.serving.settle(plan, first=True)
@@ -118,3 +121,48 @@ async def test_a_new_plan_leaves_sessions_alone(tmp_path: Path) -> None:
             assert (await client.ask(b"n NOOP")).startswith(b"n OK")
             client.close()
         await own.all_left(2)
+
+
+# -- the file of aliases ---------------------------------------------------------------------------------
+
+
+def _reading_aliases(directory: Path, name: str, text: str) -> Prepared:
+    (directory / name).write_text(text)
+    path = directory / "tlsgate.toml"
+    relay = f'[relay]\nsender_must_match = true\naliases_file = "{name}"\n'
+    path.write_text(path.read_text().partition("[relay]")[0] + relay)
+    return reading(path)
+
+
+def _may_send(plan: Plan, sender: str) -> bool:
+    ((service, _),) = plan.listeners.values()
+    assert service.senders is not None
+    return service.senders.may_send("ann", SmtpPath(sender))
+
+
+async def test_sessions_of_before_a_reload_follow_the_file_of_aliases(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An alias that is taken away would else be used for as long as a session lives."""
+    monkeypatch.setattr(aliases_file, "POLL", 0.01)
+    async with house(tmp_path) as own:
+        before = await own.serving.plan(_reading_aliases(tmp_path, "aliases", "ann: a@a.test\n"))
+        own.serving.serve(before)
+        assert _may_send(before, "a@a.test")
+        after = await own.serving.plan(_reading_aliases(tmp_path, "aliases", "ann: b@a.test, c@a.test\n"))
+        own.serving.serve(after)
+        assert [_may_send(plan, "a@a.test") for plan in (before, after)] == [False, False]
+        assert [_may_send(plan, "b@a.test") for plan in (before, after)] == [True, True]
+        (tmp_path / "aliases").write_text("ann: the-last@a.test\n")
+        await own.log.next("aliases_reloaded")
+        assert [_may_send(plan, "the-last@a.test") for plan in (before, after)] == [True, True]
+
+
+async def test_another_file_of_aliases_is_for_those_to_come(tmp_path: Path) -> None:
+    async with house(tmp_path) as own:
+        before = await own.serving.plan(_reading_aliases(tmp_path, "aliases", "ann: a@a.test\n"))
+        own.serving.serve(before)
+        after = await own.serving.plan(_reading_aliases(tmp_path, "others", "ann: b@a.test\n"))
+        own.serving.serve(after)
+        assert [_may_send(before, each) for each in ("a@a.test", "b@a.test")] == [True, False]
+        assert [_may_send(after, each) for each in ("a@a.test", "b@a.test")] == [False, True]

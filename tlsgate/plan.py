@@ -18,6 +18,9 @@ from tlsgate.auth.judgement import Judge
 from tlsgate.backends.health import Spoken
 from tlsgate.backends.pool import Backend, Pool
 from tlsgate.config import AuthSource, Protocol
+from tlsgate.mail.aliases import Aliases
+from tlsgate.mail.aliases_file import AliasesFile
+from tlsgate.mail.submission import Senders
 from tlsgate.ops.listener_metrics import Phase
 from tlsgate.ops.log import EventLog
 from tlsgate.ops.metrics import Metrics
@@ -36,13 +39,17 @@ _DATA_PHASES = {Protocol.IMAP: Phase.RELAY, Protocol.POP3: Phase.RELAY}
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """``listeners``: by their sockets' keys. ``look_ups``: None when nothing is asked of the DNS about clients."""
+    """``listeners``: by their sockets' keys. ``look_ups``: None when nothing is asked of the DNS about clients.
+
+    ``aliases``: the file that tells senders, None without one.
+    """
 
     prepared: Prepared
     pools: Mapping[str, Pool]
     listeners: Mapping[str, tuple[Service, ListenerTrace]]
     remarks: tuple[Remark, ...]
     look_ups: LookUps | None
+    aliases: AliasesFile | None
 
     @property
     def backends(self) -> frozenset[tuple[str, str]]:
@@ -68,23 +75,29 @@ def make_plan(
     log: EventLog,
     metrics: Metrics,
     look_ups: LookUps | None = None,
+    aliases: AliasesFile | None = None,
 ) -> Plan:
-    """``kept``: the pools that are there; one whose settings haven't changed stays, with all that is known of it."""
+    """``kept``: the pools that are there; one whose settings haven't changed stays, with all that is known of it.
+
+    ``aliases``: the file that is followed; it stays if it is still the one, so that sessions that live follow it too.
+    """
+    if aliases is None or prepared.aliases is None or aliases.path != prepared.aliases.path:
+        aliases = prepared.aliases
     pools = {
         name: pool
         if (pool := kept.get(name)) is not None and pool.settings == settings
         else _pool(name, prepared, log, metrics)
         for name, settings in prepared.settings.pools.items()
     }
-    judge = _judge(prepared, log)
+    judge, senders = _judge(prepared, log), _senders(prepared, aliases)
     listeners = {
         socket_key(each): (
-            _service(prepared, each, pools[each.pool], pump, judge, look_ups),
+            _service(prepared, each, pools[each.pool], pump, judge, look_ups, senders),
             _trace(each, log, metrics),
         )
         for each in prepared.listeners
     }
-    return Plan(prepared, pools, listeners, tuple(prepared.remarks()), look_ups)
+    return Plan(prepared, pools, listeners, tuple(prepared.remarks()), look_ups, aliases)
 
 
 def _pool(name: str, prepared: Prepared, log: EventLog, metrics: Metrics) -> Pool:
@@ -136,8 +149,20 @@ def _users_file(path: Path, content: Content, log: EventLog) -> Source:
     return UsersFile(path, content, reread)
 
 
+def _senders(prepared: Prepared, aliases: AliasesFile | None) -> Senders | None:
+    if not prepared.settings.relay.sender_must_match:
+        return None
+    return Aliases() if aliases is None else aliases
+
+
 def _service(
-    prepared: Prepared, listener: config.Listener, pool: Pool, pump: Pump, judge: Judge, look_ups: LookUps | None
+    prepared: Prepared,
+    listener: config.Listener,
+    pool: Pool,
+    pump: Pump,
+    judge: Judge,
+    look_ups: LookUps | None,
+    senders: Senders | None,
 ) -> Service:
     whole = prepared.settings
     checks = Checks.of(listener, whole)
@@ -153,6 +178,7 @@ def _service(
         judge=judge,
         proxies=PrefixSet((network_of(each), "") for each in listener.proxy_protocol_from),
         screener=Screener(look_ups, checks, whole.screening, whole.server.hostname) if checks and look_ups else None,
+        senders=senders,
     )
 
 

@@ -15,6 +15,7 @@ from tlsgate.admission.lists import ListFault
 from tlsgate.admission.rules import AddressRules, load_rules
 from tlsgate.backends.contexts import load_client_contexts
 from tlsgate.config import AuthSource, Config, LoginMode, Protocol
+from tlsgate.mail.aliases_file import AliasesFile, UnusableAliases
 from tlsgate.ops.token import Token, TokenFault, read_token
 from tlsgate.tls.certificate import CertificateFault
 from tlsgate.tls.contexts import ServerContexts
@@ -31,7 +32,8 @@ _NO_RULES = AddressRules()
 class Prepared:
     """``backend_contexts``: by pool, for its backends in their order; None for one without TLS.
 
-    ``users``: what the users file says; None without one. ``rules``: with their lists read.
+    ``users``: what the users file says; None without one. ``rules``: with their lists read. ``aliases``: the file of
+    aliases as it was read; None without one, or where senders needn't match.
     """
 
     settings: Config
@@ -40,6 +42,7 @@ class Prepared:
     users: Content | None = None
     rules: AddressRules = _NO_RULES
     admin_token: Token | None = None
+    aliases: AliasesFile | None = None
 
     @property
     def listeners(self) -> list[config.Listener]:
@@ -54,6 +57,10 @@ class Prepared:
             yield Remark("auth_source", "auth.source", "backend decides every login: what stands behind it isn't asked")
         if auth.users_file is not None and self.users is not None:
             yield from users_file_remarks(auth.users_file, self.users)
+        if self.settings.relay.aliases_file is not None and not self.settings.relay.sender_must_match:
+            yield Remark("aliases_file", "relay.aliases_file", "has no effect without relay.sender_must_match")
+        if self.aliases is not None:
+            yield from _aliases_remarks(self.aliases)
         if self.admin_token is not None and self.admin_token.open_to_all:
             about = str(self.settings.admin.token_file)
             yield Remark("token_file_fault", about, "everybody on this host can read the token; chmod o-r")
@@ -71,6 +78,14 @@ def users_file_remarks(path: Path, content: Content) -> Iterator[Remark]:
         yield Remark("users_file_fault", f"{path}:{each.line}" if each.line else str(path), each.text)
 
 
+def _aliases_remarks(file: AliasesFile) -> Iterator[Remark]:
+    aliases = file.aliases
+    for each in aliases.remarks:
+        yield Remark("aliases_bad_line", f"{file.path}:{each.number}", each.text)
+    if more := aliases.bad_lines - len(aliases.remarks):
+        yield Remark("aliases_bad_line", str(file.path), f"{more} more lines are faulty")
+
+
 def prepare(settings: Config) -> Prepared:
     """Load what a config names. Raises CertificateFault with all faults. Reads files: not for the trio loop."""
     protocols = sorted({each.protocol for each in settings.listeners})
@@ -79,13 +94,14 @@ def prepare(settings: Config) -> Prepared:
     rules = _load_rules(settings.admission, faults)
     _check_state(settings.state, faults)
     token = _load_token(settings.admin, faults)
+    aliases = _load_aliases(settings.relay, faults)
     try:
         contexts = ServerContexts(settings.tls, protocols)
     except CertificateFault as fault:
         raise CertificateFault("\n".join((str(fault), *faults))) from None
     if faults:
         raise CertificateFault("\n".join(faults))
-    return Prepared(settings, contexts, backend_contexts, users, rules, token)
+    return Prepared(settings, contexts, backend_contexts, users, rules, token, aliases)
 
 
 def _check_state(state: config.State, faults: list[str]) -> None:
@@ -114,6 +130,16 @@ def _load_token(admin: config.Admin, faults: list[str]) -> Token | None:
         return None if admin.token_file is None else read_token(admin.token_file)
     except TokenFault as fault:
         faults.append(f"admin.token_file: {admin.token_file}: {fault}; name a readable file with a token")
+        return None
+
+
+def _load_aliases(relay: config.Relay, faults: list[str]) -> AliasesFile | None:
+    if relay.aliases_file is None or not relay.sender_must_match:
+        return None
+    try:
+        return AliasesFile(relay.aliases_file)
+    except UnusableAliases as fault:
+        faults.append(f"relay.aliases_file: {relay.aliases_file}: {fault}; name a readable file of aliases")
         return None
 
 

@@ -10,8 +10,11 @@ from tlsgate.admission.door import Entry
 from tlsgate.admission.look_ups import LookUps, look_ups_for
 from tlsgate.admission.visit import Desk, Visit
 from tlsgate.arrival import Arrival
-from tlsgate.backends.health import Spoken, probe_all, watch
+from tlsgate.backends.health import probe_all, watch
 from tlsgate.backends.pool import Pool
+from tlsgate.mail import aliases_file
+from tlsgate.mail.aliases_file import AliasesFile
+from tlsgate.ops.aliases_trace import AliasesTrace
 from tlsgate.ops.log import EventLog
 from tlsgate.ops.metrics import Metrics
 from tlsgate.ops.screening_trace import ScreeningTrace
@@ -51,6 +54,7 @@ class Serving:
         self._services: Mapping[str, tuple[Service, ListenerTrace]] = {}
         self._floors: dict[str, _Floor] = {}
         self._look_ups: LookUps | None = None
+        self._aliases: AliasesFile | None = None
         self._watches = trio.CancelScope()
 
     async def run(self, task_status: trio.TaskStatus[None]) -> None:
@@ -66,7 +70,7 @@ class Serving:
         """How a config will be served, and room for the sessions of its listeners. Changes nothing that is served."""
         trace = ScreeningTrace(self._metrics.screening.here, self._log)
         look_ups = look_ups_for(prepared.settings, prepared.listeners, self._look_ups, trace, self._nursery)
-        plan = make_plan(prepared, self._pools, self._pump, self._log, self._metrics, look_ups)
+        plan = make_plan(prepared, self._pools, self._pump, self._log, self._metrics, look_ups, self._aliases)
         for key in plan.listeners.keys() - self._floors.keys():
             await self._nursery.start(self._hold, key)
         return plan
@@ -88,9 +92,12 @@ class Serving:
         for name, pool in self._pools.items():
             limits = plan.prepared.settings.limits
             pool.serve(plan.prepared.backend_contexts[name], limits.backend_connections, self.elsewhere)
+        self._aliases = plan.aliases
+        if self._aliases is not None and plan.prepared.aliases is not None:
+            self._aliases.take(plan.prepared.aliases.content)
         self._watches.cancel()
         self._watches = trio.CancelScope()
-        self._nursery.start_soon(_watch, plan.spoken_to, self._watches)
+        self._nursery.start_soon(_watch, plan, AliasesTrace(self._log), self._watches)
 
     def begin(self, listener: str, arrival: Arrival, entry: Entry) -> None:
         """A session of the listener with this key; none if the listener is no more."""
@@ -128,6 +135,9 @@ class Serving:
         self._pump.end_all("shutdown", floor)  # who was on the way to the relay when the others were ended
 
 
-async def _watch(pools: Spoken, scope: trio.CancelScope) -> None:
+async def _watch(plan: Plan, trace: AliasesTrace, scope: trio.CancelScope) -> None:
     with scope:
-        await watch(pools)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(watch, plan.spoken_to)
+            if plan.aliases is not None:
+                nursery.start_soon(aliases_file.watch, plan.aliases, trace)

@@ -51,6 +51,7 @@ from tlsgate.dialogue.pop3_backend import Pop3Backend
 from tlsgate.dialogue.sasl import CANCELLED
 from tlsgate.dialogue.smtp import Submission
 from tlsgate.dialogue.smtp_backend import SmtpBackend
+from tlsgate.mail.submission import Senders, SubmissionPolicy, SubmissionTrace
 from tlsgate.mail.transaction import Client, MailTrace, Transactions
 from tlsgate.relay import Pump, Relayed
 from tlsgate.state.store import STATE_DOWN
@@ -61,7 +62,7 @@ from tlsgate.tls.stream import Expired, PlainStream, Stream, StreamLost
 ServerDialogue = Imap | Pop3 | Submission
 
 
-class Trace(MailTrace, Interface):
+class Trace(MailTrace, SubmissionTrace, Interface):
     """What a session tells as it goes: one hook for logs and metrics. ``session_id``: what the log calls it."""
 
     @property
@@ -90,6 +91,7 @@ class Service:
     """What a listener's sessions share: one state of the config. A reload makes a new one for those to come.
 
     ``proxies``: who must send a PROXY header. ``screener``: who asks the DNS about clients, None for nobody.
+    ``senders``: who knows whose addresses are whose, None where that is all the same.
     """
 
     protocol: Protocol
@@ -103,6 +105,7 @@ class Service:
     judge: Judge = asking_backend.judge
     proxies: PrefixSet = _NO_PROXIES
     screener: Screener | None = None
+    senders: Senders | None = None
 
     def server_dialogue(self, channel: Channel) -> ServerDialogue:
         """A dialogue that knows nothing of any before it."""
@@ -163,6 +166,7 @@ class Session:
         self._timeout, self._deadline = Ending.GREETING_TIMEOUT, math.inf
         # The backend's connection, from the login until somebody else takes it over.
         self._login: BackendSession | None = None
+        self._user = ""
 
     async def run(self) -> None:
         """Never raises but for cancellation: what goes wrong here ends this session and no other."""
@@ -324,6 +328,7 @@ class Session:
         address, verdict = login.backend.address, login.outcome.verdict
         if not isinstance(verdict, Refused):
             if (full := await self._visit.logged_in(who.user)) is None:
+                self._user = who.user
                 self._trace.logged_in(mechanism, who.user, address, trio.current_time() - self._began)
                 return login
             verdict = _STATE_AWAY if full == STATE_DOWN else _TOO_MANY
@@ -389,12 +394,14 @@ class Session:
             again.close()
             raise NoBackend("the backend no longer takes this login")
 
+        limits = self._service.limits
         transactions = Transactions(
             Client(self._stream.receive, self._send, self._stream.expires),
             dialogue,
             login,
             connect,
-            self._service.limits.idle_timeout,
+            SubmissionPolicy(self._user, self._visit.store, limits, self._service.senders, self._trace),
+            limits.idle_timeout,
             self._trace,
         )
         self._login = None

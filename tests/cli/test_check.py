@@ -52,10 +52,10 @@ def test_what_is_not_active_yet_is_good_and_is_told(
     tmp_path: Path, certificate: Certificate, capsys: pytest.CaptureFixture[str]
 ) -> None:
     text = GOOD.format(chain=certificate.chain, key=certificate.key)
-    text += '[[dnsbl]]\nzone = "zen.spamhaus.org"\n[relay]\nsender_must_match = true\n'
+    text += '[[dnsbl]]\nzone = "zen.spamhaus.org"\n[screening]\nspf = "off"\n'
     assert check(tmp_path / "c.toml", text) == 0
     out = capsys.readouterr().out
-    assert "relay.sender_must_match: not active yet" in out
+    assert "screening.spf: not active yet" in out
 
 
 def test_every_fault_at_once(tmp_path: Path, certificate: Certificate, capsys: pytest.CaptureFixture[str]) -> None:

@@ -171,7 +171,7 @@ ipv4_prefix = 24
 ipv6_prefix = 48
 messages_per_user = "1/1s"
 recipients_per_user = "1/1s"
-""": ("limits.messages_per_user", "limits.recipients_per_user"),
+""": (),
     """
 [[routes]]
 match = "*"
@@ -199,6 +199,8 @@ surbl = "off"
 pregreet_delay = "1s"
 [relay]
 domains = ["a.test"]
+sender_must_match = true
+aliases_file = "aliases"
 [state]
 when_down = "refuse"
 """: (

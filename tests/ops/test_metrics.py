@@ -29,6 +29,7 @@ CONTRACT = {
     "tlsgate_backend_connect_seconds": {"pool", "backend"},
     "tlsgate_backend_failures": {"pool", "backend", "reason"},
     "tlsgate_messages": {"listener", "result"},
+    "tlsgate_submission_refused": {"listener", "rule"},
     "tlsgate_screening": {"check", "result"},
     "tlsgate_certificate_expiry_timestamp_seconds": {"certificate"},
     "tlsgate_config_reload": {"result"},
@@ -49,6 +50,7 @@ def test_every_metric_of_the_contract_has_its_labels(metrics: Metrics) -> None:
     listener.handshake("TLSv1.3", "TLS_AES_128_GCM_SHA256", "ok", 0.1)
     listener.login("PLAIN", "ok", 0.1)
     listener.message("accepted")
+    listener.refused_by("sender")
     listener.session_ended(1.0)
     backend = metrics.backends.backend("imap", "192.0.2.1:143")
     metrics.backends.served = frozenset({("imap", "192.0.2.1:143")})

@@ -51,3 +51,21 @@ def test_a_backend_is_told_the_session_that_the_log_names() -> None:
         session.ended("lost", "closed")
     assert [event["session"] for event in told.events()] == [session.session_id for session in sessions]
     assert len({session.session_id for session in sessions}) == 2
+
+
+def test_refusals_by_the_rules_of_submission_are_counted_and_their_news_logged() -> None:
+    """The log names the account that was stolen; the counts say how hard it tries."""
+    told = Told()
+    session = told.trace.accepted("203.0.113.7", 4711)
+    session.logged_in("PLAIN", "ann", "192.0.2.1:25", 0.1)
+    for news in (True, False):
+        session.quota_refused("messages", news)
+        session.sender_refused("boss@example.org", news)
+    assert told.metrics.listener("imaps").submission_refused == {("messages",): 2, ("sender",): 2}
+    quota, sender = told.events()
+    assert {key: quota[key] for key in ("event", "level", "client", "user", "quota")} == {
+        "event": "quota", "level": "warning", "client": "203.0.113.7", "user": "ann", "quota": "messages",
+    }  # fmt: skip
+    assert {key: sender[key] for key in ("event", "level", "user", "from")} == {
+        "event": "sender_refused", "level": "warning", "user": "ann", "from": "boss@example.org",
+    }  # fmt: skip

@@ -50,6 +50,11 @@ class Visit:
         """Where a handshake takes its place."""
         return self._desk.handshakes
 
+    @property
+    def store(self) -> Store:
+        """Where it is counted what this connection does."""
+        return self._desk.store
+
     async def before_login(self, user: str) -> float | None:
         """How many seconds an attempt waits before it is looked at; None when the client is banned by now."""
         if self.entry.standing in _EXEMPT:

@@ -26,13 +26,11 @@ PENDING: Mapping[str, tuple[Enum, ...]] = {
     "auth.mechanisms": (Mechanism.PLAIN, Mechanism.LOGIN),
     "auth.auth_http": (),
     "auth.oauth": (),
-    "limits.messages_per_user": (),
-    "limits.recipients_per_user": (),
     "screening.spf": (),
     "screening.surbl_zones": (),
     "screening.surbl": (),
     "screening.pregreet_delay": (),
-    "relay": (),
+    "relay.domains": (),
 }
 
 

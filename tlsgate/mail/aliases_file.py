@@ -11,6 +11,7 @@ from typing import Protocol
 import trio
 
 from tlsgate.admission.lists import Stamp
+from tlsgate.dialogue.smtp_syntax import Path as SmtpPath
 from tlsgate.mail.aliases import Aliases, read_aliases
 
 LARGEST = 16 * 1024**2
@@ -67,21 +68,25 @@ def _stamp(facts: os.stat_result) -> Stamp:
 
 
 class AliasesFile:
-    """The file, and the aliases in force: ``aliases`` is replaced as a whole. Raises UnusableAliases.
+    """The file, and the aliases in force: ``content`` is replaced as a whole. Raises UnusableAliases.
 
     Reads the file: not for the trio loop.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._content = load(path)
-        self._before: Stamp | str = self._content.stamp
+        self.content = load(path)
+        self._before: Stamp | str = self.content.stamp
         self._told = ""
 
     @property
     def aliases(self) -> Aliases:
         """What the file said when it was last read."""
-        return self._content.aliases
+        return self.content.aliases
+
+    def may_send(self, user: str, sender: SmtpPath) -> bool:
+        """As of the aliases in force."""
+        return self.aliases.may_send(user, sender)
 
     def poll(self) -> Content | str | None:
         """A new content to ``take``, or what is wrong with the file and wasn't said yet. Not for the trio loop.
@@ -94,7 +99,7 @@ class AliasesFile:
         except UnusableAliases as fault:
             now = str(fault)
         settled, self._before = now == self._before, now
-        if now == self._content.stamp:
+        if now == self.content.stamp:
             self._told = ""
             return None
         if not settled:
@@ -106,7 +111,7 @@ class AliasesFile:
             found = load(self.path)
         except UnusableAliases as fault:
             return self._once(str(fault))
-        if self._content.octets and not found.octets:
+        if self.content.octets and not found.octets:
             return self._once("is empty")  # somebody is about to write it, or the disk is full
         return found
 
@@ -117,7 +122,7 @@ class AliasesFile:
 
     def take(self, content: Content) -> None:
         """Put a new content in force."""
-        self._content, self._told = content, ""
+        self.content, self._told = content, ""
 
 
 async def watch(file: AliasesFile, trace: AliasesTrace) -> None:

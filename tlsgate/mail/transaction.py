@@ -23,6 +23,7 @@ from tlsgate.dialogue.smtp_backend import SmtpBackend
 from tlsgate.dialogue.smtp_data import END_OF_DATA, BodyFault
 from tlsgate.dialogue.smtp_reply import SmtpReply, reply
 from tlsgate.dialogue.smtp_syntax import command
+from tlsgate.mail.policy import Policy
 from tlsgate.tls.stream import RECORD, WOULD_BLOCK, StreamLost
 
 # RFC 5321 4.5.3.2: minutes that a client must grant a server. We are the backend's client.
@@ -70,7 +71,8 @@ class Transactions:
     """Runs a logged-in submission client against its backend until one of them ends.
 
     ``backend``: the session that the login left, which ``close`` closes. ``connect``: makes another like it; raises
-    NoBackend. ``idle_timeout``: seconds that the client may be silent. ``up``, ``down``: octets.
+    NoBackend. ``policy``: asked before the backend. ``idle_timeout``: seconds that the client may be silent. ``up``,
+    ``down``: octets.
     """
 
     def __init__(
@@ -79,6 +81,7 @@ class Transactions:
         dialogue: Submission,
         backend: BackendSession,
         connect: Connect,
+        policy: Policy,
         idle_timeout: float,
         trace: MailTrace,
     ) -> None:
@@ -86,6 +89,7 @@ class Transactions:
         self._dialogue = dialogue
         self._backend: BackendSession | None = backend
         self._connect = connect
+        self._policy = policy
         self._idle_timeout = idle_timeout
         self._trace = trace
         self._sender = ""
@@ -138,6 +142,8 @@ class Transactions:
     # -- commands -----------------------------------------------------------------------------------
 
     async def _answer(self, asked: Mail | Rcpt | Data | EndOfData) -> SmtpReply:
+        if (refusal := await self._refusal(asked)) is not None:
+            return refusal
         try:
             match asked:
                 case Mail():
@@ -157,6 +163,17 @@ class Transactions:
             if isinstance(asked, EndOfData):
                 self._told("lost", asked.size, _LOST)
             return _LOST
+
+    async def _refusal(self, asked: Mail | Rcpt | Data | EndOfData) -> SmtpReply | None:
+        match asked:
+            case Mail(sender):
+                return await self._policy.sender(sender)
+            case Rcpt():
+                return await self._policy.recipient()
+            case Data():
+                return await self._policy.message()
+            case EndOfData():
+                return None
 
     async def _mail(self, mail: Mail) -> SmtpReply:
         if self._backend is not None:

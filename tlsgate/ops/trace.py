@@ -129,6 +129,19 @@ class SessionTrace:
             "message", "info", result=result, recipients=recipients, size=size, reply=said, user=self._user, **fields
         )
 
+    def quota_refused(self, quota: str, news: bool) -> None:
+        """A user is over its quota of "recipients" or "messages". Only ``news`` are logged."""
+        self._listener.metrics.refused_by(quota)
+        if news:
+            self._emit("quota", "warning", user=self._user, quota=quota)
+
+    def sender_refused(self, sender: str, news: bool) -> None:
+        """A user may not send from this address. Only ``news`` are logged."""
+        self._listener.metrics.refused_by("sender")
+        if news:
+            fields: dict[str, str | None] = {"from": sender}
+            self._emit("sender_refused", "warning", user=self._user, **fields)
+
     def relayed(self, up: int, down: int) -> None:
         """Octets from the client and to it, behind the login."""
         self._up, self._down = up, down
