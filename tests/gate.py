@@ -259,11 +259,12 @@ class House:
     sessions: trio.Nursery
     on_left: Callable[[], None] = lambda: None
 
-    def begin(self, listener: str, arrival: Arrival, entry: Entry) -> None:
+    def begin(self, listener: str, arrival: Arrival, entry: Entry) -> bool:
         assert listener == "gate"
         visit = Visit(entry, self.rooms.desk(lambda visit: self.left(visit.entry)))
         trace = self.trace.accepted(arrival.host, arrival.port)
         self.sessions.start_soon(Session(self.service, arrival, trace, visit, self).run)
+        return True
 
     def left(self, entry: Entry) -> None:
         self.rooms.door.leave(entry)

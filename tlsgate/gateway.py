@@ -112,7 +112,7 @@ class Gateway:
             return Here(Serving(log, metrics), self.gatehouse, self.left)
         count = worker_count(self._now.settings.server.workers)
         fleet = Fleet(spawner, count, self.gatehouse, Counts(metrics), FleetTrace(log), self._look_if_empty)
-        return Workers(fleet, lambda prepared: make_plan(prepared, {}, Pump(), log, metrics), self.left)
+        return Workers(fleet, lambda prepared: make_plan(prepared, {}, Pump(), log, metrics))
 
     def _serve(self, plan: Plan) -> None:
         """Make what is served follow ``plan``, whose sockets are bound. Sessions that live go on as they began."""
@@ -135,9 +135,9 @@ class Gateway:
         for remark in plan.remarks:
             self._log.emit(remark.event, "warning", about=remark.about, reason=remark.text)
 
-    def begin(self, listener: str, arrival: Arrival, entry: Entry) -> None:
-        """A connection was let in."""
-        self._server.begin(listener, arrival, entry)
+    def begin(self, listener: str, arrival: Arrival, entry: Entry) -> bool:
+        """A connection was let in; False when nobody can serve it."""
+        return self._server.begin(listener, arrival, entry)
 
     def left(self, entry: Entry) -> None:
         """A connection that was let in is closed."""

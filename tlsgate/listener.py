@@ -52,6 +52,8 @@ _ENDINGS = {
     Verdict.BLOCKED: Ending.BLOCKED,
     Verdict.BANNED: Ending.BANNED,
     Verdict.STATE_DOWN: Ending.UNAVAILABLE,
+    Verdict.NOT_SERVED: Ending.UNAVAILABLE,
+    Verdict.SHUTDOWN: Ending.SHUTDOWN,
 }
 
 
@@ -65,8 +67,8 @@ class ListenerTrace(Protocol):
 class House(Protocol):
     """Where the connections go that were let in."""
 
-    def begin(self, listener: str, arrival: Arrival, entry: Entry) -> None:
-        """A session begins; it owns the socket, and ``left`` is called once it has ended."""
+    def begin(self, listener: str, arrival: Arrival, entry: Entry) -> bool:
+        """A session begins; it owns the socket, and ``left`` is called once it has ended. False when nobody serves."""
 
     def left(self, entry: Entry) -> None:
         """What was let in is gone: its places are free."""
@@ -148,11 +150,10 @@ class Listener:
 
     def _begin(self, arrival: Arrival, entry: Entry) -> None:
         """A session; none when we stopped while the client was waited for, since the house may not know us any more."""
-        if self._accepting.cancel_called:
-            self._refuse(arrival.socket, Ending.SHUTDOWN)
+        verdict = Verdict.SHUTDOWN if self._accepting.cancel_called else Verdict.NOT_SERVED
+        if self._accepting.cancel_called or not self._house.begin(self._key, arrival, entry):
+            self._turn_away(arrival.socket, arrival.host, arrival.port, Turned(verdict, ""))
             self._house.left(entry)
-        else:
-            self._house.begin(self._key, arrival, entry)
 
     async def _confirm(self, arrival: Arrival, entry: Entry) -> None:
         """A session begins if the count of all replicas lets it."""

@@ -35,8 +35,8 @@ class Server(Protocol):
     def take_over(self, plan: Plan, gone: Collection[str], drain: float) -> None:
         """Serve by a plan of ``start`` or ``renew`` from now on. Sessions of listeners ``gone`` end in ``drain`` s."""
 
-    def begin(self, listener: str, arrival: Arrival, entry: Entry) -> None:
-        """A connection was let in."""
+    def begin(self, listener: str, arrival: Arrival, entry: Entry) -> bool:
+        """A connection was let in; False when nobody can serve it."""
 
     def retire_all(self) -> None:
         """No more will be."""
@@ -76,8 +76,8 @@ class Here:
         for key in gone:
             self._serving.retire(key, drain)
 
-    def begin(self, listener: str, arrival: Arrival, entry: Entry) -> None:
-        self._serving.begin(listener, arrival, entry)
+    def begin(self, listener: str, arrival: Arrival, entry: Entry) -> bool:
+        return self._serving.begin(listener, arrival, entry)
 
     def retire_all(self) -> None:
         """Sessions go on until the gateway's nursery ends."""
@@ -92,11 +92,10 @@ class Here:
 class Workers:
     """Workers serve. ``words``: makes a plan that nobody is served by here: it has the words of refusals."""
 
-    def __init__(self, fleet: Fleet, words: Callable[[Prepared], Plan], left: Left) -> None:
+    def __init__(self, fleet: Fleet, words: Callable[[Prepared], Plan]) -> None:
         self.processes = fleet.count
         self._fleet = fleet
         self._words = words
-        self._left = left
 
     async def start(self, nursery: trio.Nursery, prepared: Prepared) -> Plan:
         try:
@@ -112,10 +111,8 @@ class Workers:
     def take_over(self, plan: Plan, gone: Collection[str], drain: float) -> None:
         self._fleet.retire_old(tuple(gone), drain)
 
-    def begin(self, listener: str, arrival: Arrival, entry: Entry) -> None:
-        if not self._fleet.begin(listener, arrival, entry):
-            arrival.socket.close()
-            self._left(entry)
+    def begin(self, listener: str, arrival: Arrival, entry: Entry) -> bool:
+        return self._fleet.begin(listener, arrival, entry)
 
     def retire_all(self) -> None:
         self._fleet.retire_all()

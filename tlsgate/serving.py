@@ -99,16 +99,15 @@ class Serving:
         self._watches = trio.CancelScope()
         self._nursery.start_soon(_watch, plan, AliasesTrace(self._log), self._watches)
 
-    def begin(self, listener: str, arrival: Arrival, entry: Entry) -> None:
-        """A session of the listener with this key; none if the listener is no more."""
+    def begin(self, listener: str, arrival: Arrival, entry: Entry) -> bool:
+        """A session of the listener with this key; False if the listener is no more."""
         if listener not in self._services or listener not in self._floors:
-            arrival.socket.close()
-            Visit(entry, self.desk).leave()
-            return
+            return False
         service, told = self._services[listener]
         floor = self._floors[listener]
         trace = told.accepted(arrival.host, arrival.port)
         floor.sessions.start_soon(Session(service, arrival, trace, Visit(entry, self.desk), floor).run)
+        return True
 
     def retire(self, listener: str, seconds: float) -> None:
         """A listener is no more; end what still lives of it in ``seconds``."""

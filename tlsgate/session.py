@@ -55,9 +55,9 @@ from tlsgate.mail.submission import Senders, SubmissionPolicy, SubmissionTrace
 from tlsgate.mail.transaction import Client, MailTrace, Transactions
 from tlsgate.relay import Pump, Relayed
 from tlsgate.state.store import STATE_DOWN
-from tlsgate.tls.accept import TlsFacts, accept_tls, tls_facts
+from tlsgate.tls.accept import TlsFacts, accept_tls, octets_are_here, tls_facts
 from tlsgate.tls.contexts import ServerContexts
-from tlsgate.tls.stream import Expired, PlainStream, Stream, StreamLost
+from tlsgate.tls.stream import Expired, PlainStream, Stream, StreamLost, TlsStream
 
 ServerDialogue = Imap | Pop3 | Submission
 
@@ -81,6 +81,8 @@ class Trace(MailTrace, SubmissionTrace, Interface):
     def ended(self, result: str, reason: str) -> None: ...
 
 
+# Seconds from a client's first octets of TLS to the end of the handshake: two of its round trips, and what gets lost.
+_HANDSHAKE = 10.0
 _NO_PROXIES = PrefixSet(())
 # Sessions of a listener have the same ones.
 _offer, _bounds = lru_cache(64)(Offer), lru_cache(64)(Bounds)
@@ -225,7 +227,7 @@ class Session:
                     await self._send(data)
                 case CleartextAuthRefused(data, mechanism, user):
                     self._trace.cleartext_auth_refused(mechanism, user)
-                    await self._visit.failed(user, None)
+                    await self._visit.mistaken(user, f"cleartext {mechanism}")
                     await self._send(data)
                 case StartTls(data):
                     self._dialogue = None
@@ -237,24 +239,33 @@ class Session:
                     raise TypeError(f"{type(event).__name__} in clear")
 
     async def _handshake(self) -> None:
-        handshakes = self._visit.handshakes
-        if not await handshakes.enter(self._deadline):
-            raise Expired
         began = trio.current_time()
         client, failure = None, "cut short"
         try:
-            client = await accept_tls(self._stream.socket, self._service.contexts, self._service.protocol)
+            client = await self._accept_tls()
         except Expired:
             raise
         except StreamLost as lost:
             failure = lost.reason
             raise _Over("handshake_failed", lost.reason) from None
         finally:
-            handshakes.leave()
             if client is None:
                 self._trace.handshake_failed(failure)
         self._stream = client
         self._trace.handshaken(tls_facts(client), trio.current_time() - began)
+
+    async def _accept_tls(self) -> TlsStream:
+        """The handshake, at its place among those under way: who says nothing, or stalls, must hold none for long."""
+        if not octets_are_here(self._stream.socket):
+            await self._stream.wait_readable()
+        handshakes = self._visit.handshakes
+        if not await handshakes.enter(self._deadline):
+            raise Expired
+        try:
+            self._stream.expires(min(self._deadline, trio.current_time() + _HANDSHAKE))
+            return await accept_tls(self._stream.socket, self._service.contexts, self._service.protocol)
+        finally:
+            handshakes.leave()
 
     # -- over TLS -----------------------------------------------------------------------------------
 
@@ -269,7 +280,7 @@ class Session:
                 case AuthRejected(data, mechanism, reason, user):
                     self._trace.auth_failed(mechanism, user, reason)
                     if reason != CANCELLED:  # nothing was guessed
-                        await self._visit.failed(user, None)
+                        await self._visit.mistaken(user, f"{mechanism} {reason}")
                     await self._send(data)
                 case Authenticate(mechanism, who):
                     if self._screened is not None and isinstance(dialogue, Submission):

@@ -13,6 +13,7 @@ from trio.testing import MockClock
 from tests.admission.clock import Clock
 from tests.gate import BanRecords
 from tlsgate import config
+from tlsgate.admission import failures
 from tlsgate.admission.bans import Bans
 from tlsgate.admission.network import NetworkLengths, parse_client
 from tlsgate.admission.penalties import StoredPenalties
@@ -260,11 +261,18 @@ async def test_name_and_secret_do_not_run_together(court: Court) -> None:
     assert await court.delay("192.0.2.7") == 2
 
 
-async def test_what_was_not_looked_at_counts_each_time(court: Court) -> None:
-    """In clear, or by a mechanism that isn't offered; with a name or without one."""
+async def test_failures_without_a_name_count_too(court: Court) -> None:
     for number in range(10):
-        await court.penalties.failed(HOME, "ann" if number % 2 else None, None)
+        await court.penalties.failed(HOME, None, b"%d" % number)
     assert court.banned == ["192.0.2.7/32"]
+
+
+async def test_a_failures_hash_fits_too_many_passwords_to_tell_one(court: Court) -> None:
+    """Who has the records has the key too, where replicas share them: a word list must not give back what was typed."""
+    await court.penalties.failed(HOME, "ann", b"Summer2025!")
+    (record,) = {new for key, new in court.store.seen if key.startswith("failures of 1") and new}
+    (failure,) = failures.decode(record)
+    assert len(failure.what) == 2
 
 
 async def test_logins_do_not_count(court: Court) -> None:
@@ -281,7 +289,7 @@ async def test_no_secret_and_no_name_is_kept(court: Court) -> None:
     """Whoever reads the store, or a dump of our memory, must not find what users mistype: it is nearly right."""
     name, secret = "ann@example.org", b"open, Sesame 7"
     await court.penalties.failed(HOME, name, secret)
-    await court.penalties.failed(HOME, name, None)
+    await court.penalties.failed(HOME, name, b"\0cleartext LOGIN")
     await court.penalties.logged_in(HOME, name)
     assert len(court.store.seen) >= 5
     kept = repr(court.store.seen).lower()
@@ -338,7 +346,7 @@ def test_nobody_is_banned_for_less_than_so_many_distinct_failures(
                 assert 0 <= delay <= 15
                 what = (user, secret, number if secret is None else 0)
                 failed.setdefault(network, []).append((court.clock.now, what))
-                await court.penalties.failed(parse_client(address), user, secret)
+                await court.penalties.failed(parse_client(address), user, secret or b"%d" % number)
             if len(court.banned) > before:
                 assert court.banned[before:] == [network]
                 lately = {what for when, what in failed[network] if when > court.clock.now - 100.0}

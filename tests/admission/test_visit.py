@@ -86,8 +86,20 @@ async def test_a_stranger_is_delayed_and_then_banned(hall: Hall) -> None:
     for number in range(2):
         await visit.failed("ann", b"guess %d" % number)
     assert await hall.visit().before_login("bob") == 2
-    await visit.failed("ann", None)
+    await visit.mistaken("ann", "cleartext PLAIN")
     assert await visit.before_login("ann") is None
+    assert len(hall.rooms.bans) == 1
+
+
+async def test_a_mistake_that_a_phone_has_saved_counts_once(hall: Hall) -> None:
+    """One phone without TLS must not ban the whole house that it is in; many names without TLS are no phone."""
+    visit = hall.visit()
+    for _ in range(50):
+        await visit.mistaken("ann", "cleartext PLAIN")
+    assert await hall.visit().before_login("bob") == 1
+    assert not hall.rooms.bans
+    for number in range(2):
+        await visit.mistaken(f"user {number}", "cleartext PLAIN")
     assert len(hall.rooms.bans) == 1
 
 

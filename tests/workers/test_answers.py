@@ -183,7 +183,7 @@ async def test_failures_seen_by_workers_ban_the_network_at_the_door(nursery: tri
     for secret in (b"one", b"one", b"two"):
         await worker.penalties.failed(CLIENT, "ann", secret)
     assert await worker.penalties.before_login(CLIENT, "ann") == 2
-    await worker.penalties.failed(CLIENT, None, None)
+    await worker.penalties.failed(CLIENT, None, b"three")
     assert await worker.penalties.before_login(CLIENT, "ann") is None
     assert not isinstance(parent.gatehouse.door.enter(CLIENT), Entry)
     await end(worker)

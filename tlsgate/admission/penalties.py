@@ -24,6 +24,7 @@ from tlsgate.state.store import Store
 _KNOWN = 30 * 86_400.0  # "lately": a phone that comes back from the holidays is still known
 _DAY = 86_400
 _SURE = 8192
+_KEPT = 2  # octets of a failure's hash
 _STEPS = 4  # from the first delay to the longest
 _ATTEMPTS = 20  # to change a record that other replicas change too
 
@@ -34,8 +35,8 @@ class Penalties(Protocol):
     async def before_login(self, client: ClientAddress, user: str) -> float | None:
         """How many seconds the attempt waits before it is looked at; None when the client is banned by now."""
 
-    async def failed(self, client: ClientAddress, user: str | None, secret: bytes | None) -> None:
-        """A login was refused. ``secret``: what was shown, None when it wasn't looked at."""
+    async def failed(self, client: ClientAddress, user: str | None, shown: bytes) -> None:
+        """A login was refused. ``shown``: the same octets for the same failure again, such as a hash of the secret."""
 
     async def logged_in(self, client: ClientAddress, user: str) -> None:
         """A login stands."""
@@ -74,10 +75,10 @@ class StoredPenalties:
         of_user = len(await self._recent(self._of_user(user))) - self.settings.user_failures + 1
         return max(failures.delay(of_network), failures.delay(of_user))
 
-    async def failed(self, client: ClientAddress, user: str | None, secret: bytes | None) -> None:
-        network, what = self.lengths.network(client), b""
-        if secret is not None:
-            what = _hash(self._key(), (user or "").encode(), secret)
+    async def failed(self, client: ClientAddress, user: str | None, shown: bytes) -> None:
+        network = self.lengths.network(client)
+        # So short that it tells a repeated failure and, to who has the records and the key, no password.
+        what = _hash(self._key(), (user or "").encode(), shown)[:_KEPT]
         if user is not None:
             await self._note(self._of_user(user), Failure(self._clock(), what), self.settings.user_failures + _STEPS)
         # What was under way when the ban came doesn't make it longer.

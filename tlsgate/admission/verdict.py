@@ -16,3 +16,5 @@ class Verdict(enum.StrEnum):
     BANNED = "banned"
     NO_PROXY_HEADER = "no_proxy_header"
     STATE_DOWN = "state_down"
+    NOT_SERVED = "not_served"
+    SHUTDOWN = "shutdown"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Protocol
 
 from tlsgate.admission.door import Entry
@@ -61,10 +62,20 @@ class Visit:
             return 0.0
         return await self._desk.penalties.before_login(self.entry.client, user)
 
-    async def failed(self, user: str | None, secret: bytes | None) -> None:
-        """A login was refused. ``secret``: what was shown, None when it wasn't looked at."""
+    async def failed(self, user: str, secret: bytes) -> None:
+        """A login was refused for what was shown."""
+        await self._failed(user, secret)
+
+    async def mistaken(self, user: str | None, mistake: str) -> None:
+        """A login was refused before its secret was looked at. The same user's same mistake counts once, as a password
+        does that a phone has saved."""
+        await self._failed(user, b"\0" + mistake.encode())  # no secret begins with NUL
+
+    async def _failed(self, user: str | None, shown: bytes) -> None:
         if self.entry.standing not in _EXEMPT:
-            await self._desk.penalties.failed(self.entry.client, user, secret)
+            # Hashed here: whoever counts, perhaps in another process, needs no secrets.
+            what = blake2b((user or "").encode() + b"\0" + shown, digest_size=16).digest()
+            await self._desk.penalties.failed(self.entry.client, user, what)
 
     async def logged_in(self, user: str) -> Place | None:
         """A login is good; or what is full: this user has no place left, or it is STATE_DOWN."""

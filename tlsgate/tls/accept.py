@@ -45,6 +45,17 @@ async def accept_tls(connected: socket.socket, contexts: ServerContexts, protoco
     return stream
 
 
+def octets_are_here(connected: socket.socket) -> bool:
+    """Whether a read would give something, if only the peer's end, or fail."""
+    try:
+        connected.recv(1, socket.MSG_PEEK)
+    except BlockingIOError:
+        return False
+    except OSError:  # the handshake will say which
+        return True
+    return True
+
+
 def tls_facts(stream: TlsStream) -> TlsFacts:
     """What the finished handshake agreed on."""
     connection = stream.connection

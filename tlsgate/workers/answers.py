@@ -65,8 +65,8 @@ class Answers:
                 host, user = _as(ask, tuple[str, str])
                 return await penalties.before_login(parse_client(host), user)
             case "failed":
-                host, name, secret = _as(ask, tuple[str, str | None, bytes | None])
-                return await penalties.failed(parse_client(host), name, secret)
+                host, name, shown = _as(ask, tuple[str, str | None, bytes])
+                return await penalties.failed(parse_client(host), name, shown)
             case "logged_in":
                 host, user = _as(ask, tuple[str, str])
                 return await penalties.logged_in(parse_client(host), user)

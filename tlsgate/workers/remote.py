@@ -110,8 +110,8 @@ class RemotePenalties:
         delay: float | None = await self._link.ask("before_login", str(client), user)
         return delay
 
-    async def failed(self, client: ClientAddress, user: str | None, secret: bytes | None) -> None:
-        await self._link.ask("failed", str(client), user, secret)
+    async def failed(self, client: ClientAddress, user: str | None, shown: bytes) -> None:
+        await self._link.ask("failed", str(client), user, shown)
 
     async def logged_in(self, client: ClientAddress, user: str) -> None:
         self._link.ask_and_go("logged_in", str(client), user)

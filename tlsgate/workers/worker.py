@@ -111,7 +111,9 @@ class Worker:
         destination = None if end is None else Endpoint(ip_address(end[0]), end[1])
         self._connections += 1
         arrival = Arrival(connected, message.host, message.port, destination, message.waited)
-        self._serving.begin(message.listener, arrival, entry)
+        if not self._serving.begin(message.listener, arrival, entry):
+            arrival.socket.close()
+            Visit(entry, self._serving.desk).leave()
 
     def _left(self, visit: Visit) -> None:
         self._connections -= 1
