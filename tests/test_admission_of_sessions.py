@@ -15,7 +15,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.gate import Client, Gate, gate, limits, pool_of, records
-from tests.legacy_server import SECRET, USER, silent
+from tests.legacy_server import SECRET, USER, LegacyServer, Talk, silent
 from tests.test_session import each_mode, each_protocol, legacy, serving
 from tlsgate import config
 from tlsgate.admission.network import parse_client, parse_network
@@ -440,6 +440,8 @@ AUTH = {Protocol.IMAP: b"a AUTHENTICATE ", Protocol.POP3: b"AUTH ", Protocol.SUB
 async def failures_of(running: Gate) -> int:
     """How many failures are noted of 127.0.0.1, by what the next attempt there waits."""
     delay = await running.rooms.penalties.before_login(parse_client("127.0.0.1"), "somebody")
+    if delay == 0.0:
+        running.rooms.penalties.ended(parse_client("127.0.0.1"))
     return [0, 1, 2, 4, 8].index(int(delay or 0))
 
 
@@ -567,3 +569,33 @@ async def test_a_backend_that_hangs_keeps_its_places_no_longer_than_the_login(
             pass
         assert trio.current_time() - began < 9
         await running.quiet()
+
+
+# -- many at once ----------------------------------------------------------------------------------------
+
+
+async def test_guesses_at_once_are_no_more_than_failures_are_left(clock: MockClock, nursery: trio.Nursery) -> None:
+    """Who opens all connections that a network may have must not try a password on each before the first is judged."""
+    server: LegacyServer = await nursery.start(LegacyServer(slow_refusal).serve)
+    bans = config.Bans(failures=3)
+    async with gate(Protocol.IMAP, TlsMode.IMPLICIT, pool_of(server.address), rules=NO_RULES, bans=bans) as running:
+        clients = [await running.secure() for _ in range(12)]
+        async with trio.open_nursery() as guessing:
+            for number, client in enumerate(clients):
+                guessing.start_soon(client.log_in, f"guess {number}")
+        heard = sum(b"guess" in talk.heard for talk in server.talks)
+        assert heard == 3
+        assert len(running.rooms.bans) == 1
+        for client in clients:
+            client.close()
+        await running.quiet()
+        assert running.rooms.penalties._turns.under_way("127.0.0.1/32") == 0
+
+
+async def slow_refusal(talk: Talk) -> None:
+    """A server that takes a second to say no."""
+    await talk.say(b"* OK ready\r\n")
+    while True:
+        tag = (await talk.line()).split(b" ")[0]
+        await trio.sleep(1)
+        await talk.say(tag + b" NO [AUTHENTICATIONFAILED] no\r\n")

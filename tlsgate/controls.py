@@ -9,6 +9,8 @@ from tlsgate.admission.network import Network, parse_network
 from tlsgate.config.fault import shown
 from tlsgate.ops.token import Token
 
+_WIDEST = {4: 8, 6: 16}  # a wider ban by hand is a slip
+
 
 class Controls:
     """``token``: gives the one that a reload has brought; None without one. ``report``: brings metrics up to date."""
@@ -30,10 +32,10 @@ class Controls:
         return list(self._bans.active())
 
     def ban(self, network: str, seconds: float, reason: str) -> Ban:
-        """Ban a prefix, whose bits behind its length are cleared. Raises ValueError: it is none, or everybody."""
+        """Ban a prefix, whose bits behind its length are cleared. Raises ValueError: it is none, or too wide."""
         parsed = _network(network)
-        if not parsed.length:
-            raise ValueError(f"{parsed} is everybody: ban less")
+        if parsed.length < (widest := _WIDEST[parsed.version]):
+            raise ValueError(f"{parsed} is too wide: ban no more than a /{widest}")
         return self._bans.add(parsed, seconds, reason)
 
     def unban(self, network: str) -> bool:

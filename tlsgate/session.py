@@ -287,6 +287,7 @@ class Session:
                         await self._screen(self._screened, dialogue)
                     await self._wait_turn(dialogue, mechanism, who.user)
                     answer = await self._authenticate(dialogue, mechanism, who)
+                    self._visit.judged()
                     if isinstance(answer, BackendSession):
                         return answer
                     await self._send(dialogue.send(answer))
@@ -314,7 +315,7 @@ class Session:
             await trio.sleep_until(min(trio.current_time() + delay, self._deadline))
             if trio.current_time() >= self._deadline:
                 raise Expired
-            delay = await self._visit.before_login(user)  # the ban may have come meanwhile
+            delay = await self._visit.before_login(user, waited=True)  # the ban may have come meanwhile
         if delay is None:
             self._trace.auth_failed(mechanism, user, "banned")
             await self._close(dialogue.ending(Ending.BANNED), Ending.BANNED)

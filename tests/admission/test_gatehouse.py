@@ -16,7 +16,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from tests.gate import BanRecords
 from tlsgate import config
 from tlsgate.admission.ban_file import BanFile
-from tlsgate.admission.bans import Bans
+from tlsgate.admission.bans import Ban, Bans
 from tlsgate.admission.door import Entry
 from tlsgate.admission.gatehouse import Gatehouse
 from tlsgate.admission.network import parse_client, parse_network
@@ -168,10 +168,10 @@ class Slow:
         self.go_on = threading.Semaphore(0)
         write = BanFile.write
 
-        def slowly(file: BanFile, dumped: bytes) -> None:
+        def slowly(file: BanFile, encoded: bytes) -> None:
             self.writing.release()
             assert self.go_on.acquire(timeout=20)
-            write(file, dumped)
+            write(file, encoded)
 
         monkeypatch.setattr(BanFile, "write", slowly)
 
@@ -196,17 +196,17 @@ async def test_a_ban_that_comes_while_the_file_is_written_is_saved_next(
 async def test_a_ban_that_comes_just_before_the_writing_thread_begins_is_saved(
     clock: MockClock, told: Told, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Between the dump and the thread's first step others have their turn: a ban then is in no dump yet."""
+    """Between the snapshot and the thread's first step others have their turn: a ban then is in no snapshot yet."""
     house = gatehouse(told, tmp_path)
-    dump, late = house.bans.dump, [OTHER]
+    snapshot, late = house.bans.snapshot, [OTHER]
 
-    def dump_and_ban() -> bytes:
-        dumped = dump()
+    def snapshot_and_ban() -> tuple[Ban, ...]:
+        bans = snapshot()
         if late:
             house.bans.punish(late.pop(), HOUR, "failed logins")
-        return dumped
+        return bans
 
-    monkeypatch.setattr(house.bans, "dump", dump_and_ban)
+    monkeypatch.setattr(house.bans, "snapshot", snapshot_and_ban)
     async with running(house):
         house.bans.punish(NETWORK, HOUR, "failed logins")
         await trio.sleep(1.5)

@@ -68,7 +68,11 @@ class Court:
             await self.penalties.failed(parse_client(address), user, b"guess %d" % self._secrets)
 
     async def delay(self, address: str, user: str = "ann") -> float | None:
-        return await self.penalties.before_login(parse_client(address), user)
+        """How long an attempt waits; one that doesn't is over at once."""
+        delay = await self.penalties.before_login(parse_client(address), user)
+        if delay == 0.0:
+            self.penalties.ended(parse_client(address))
+        return delay
 
     async def delays_of_guesses(self, address: str, user: str, times: int) -> list[float | None]:
         """What each of them waits for."""

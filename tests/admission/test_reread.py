@@ -122,6 +122,14 @@ def _no_list(path: Path) -> None:
     path.write_text("<html>\n")
 
 
+def _empty(path: Path) -> None:
+    path.write_text("")
+
+
+def _blank(path: Path) -> None:
+    path.write_text("\n \t\r\n\n")
+
+
 @pytest.mark.parametrize(
     ("damage", "fault"),
     [
@@ -131,6 +139,8 @@ def _no_list(path: Path) -> None:
         (_pipe, "is not a file"),
         (_huge, "larger than 64 MiB"),
         (_no_list, "no line of it is a prefix"),
+        (_empty, "is empty; keep a comment line in it to mean that"),
+        (_blank, "is empty; keep a comment line in it to mean that"),
     ],
 )
 def test_what_cannot_be_read_is_told_once_until_it_changes(
@@ -149,6 +159,12 @@ def test_what_cannot_be_read_is_told_once_until_it_changes(
     path.write_text("192.0.2.2 # new\n")
     news = [change.poll() for _ in range(3)]
     assert [each for each in news if isinstance(each, AddressList)]
+
+
+def test_a_file_with_only_a_comment_is_a_list_that_was_emptied(path: Path, change: Change) -> None:
+    path.write_text("\n; none today\n")
+    assert change.poll() is None
+    assert _networks(change.poll(), "192.0.2.1") == [False]
 
 
 def test_what_is_no_list_is_not_read_again_while_it_stays(
@@ -236,10 +252,22 @@ async def test_a_watch_keeps_each_list_as_its_file_is(
     event, about, _ = await told.events.receive()
     assert (event, about) == ("unreadable", other)
     assert second.find(parse_client("2001:db8::1")) is not None
-    _replace(path, "")
+    _replace(path, "# none any more\n")
     assert await told.events.receive() == ("reloaded", path, (0, 0))
     assert await told.events.receive() == ("bad_line", path, (0, "lists nothing"))
     assert first.find(parse_client("192.0.2.2")) is None
+
+
+async def test_a_file_that_was_emptied_leaves_its_list_in_force(
+    path: Path, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    """A download that failed would let in everybody who was blocked."""
+    file, told = ListFile(path), _Told()
+    nursery.start_soon(watch, [file], told)
+    _empty(path)
+    event, about, _ = await told.events.receive()
+    assert (event, about) == ("unreadable", path)
+    assert file.find(parse_client("192.0.2.1")) is not None
 
 
 async def test_a_watch_reads_nothing_on_the_loop(

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from time import thread_time
 
 import msgspec
 import pytest
 import trio
 
+from tests.gate import BanRecords
 from tests.redis_server import RedisServer, redis_server
-from tlsgate.admission.bans import Ban, Bans
+from tlsgate.admission.bans import Bans, encode
 from tlsgate.admission.network import Network, parse_client, parse_network
 from tlsgate.admission.shared_bans import Shared, SharedBans
 from tlsgate.config import WhenDown
@@ -21,9 +24,9 @@ ONE = parse_network("192.0.2.0/24")[0]
 TWO = parse_network("2001:db8::/64")[0]
 
 
-class Silent:
-    def banned(self, ban: Ban) -> None: ...
-    def unbanned(self, network: str, reason: str) -> None: ...
+class Told(BanRecords):
+    """What is told of bans; of the state nothing is kept."""
+
     def state_up(self) -> None: ...
     def state_down(self, reason: str) -> None: ...
     def state_fault(self, reason: str) -> None: ...
@@ -37,10 +40,11 @@ def redis(tmp_path: Path) -> Iterator[RedisServer]:
 
 class Replica:
     def __init__(self, redis: RedisServer) -> None:
-        self.bans = Bans(Silent())
+        self.told = Told()
+        self.bans = Bans(self.told)
         self.saved = 0
         self.bans.changed = self._save
-        self.store = ValkeyStore(redis.server, WhenDown.LOCAL, Silent())
+        self.store = ValkeyStore(redis.server, WhenDown.LOCAL, Told())
         self.shared = SharedBans(self.bans, self.store)
 
     def _save(self) -> None:
@@ -94,7 +98,7 @@ async def test_a_lift_is_known_to_all_and_stays(redis: RedisServer) -> None:
     await redis.start()
     a, b, away = (Replica(redis) for _ in range(3))
     ban = a.bans.punish(ONE, 60.0, "r")
-    away.bans.load(a.bans.dump())
+    away.bans.load(encode(a.bans.snapshot()))
     async with running(a, b):
         await until(lambda: b.until(ONE) == ban.until)
         assert b.bans.lift(ONE, "by hand")
@@ -170,3 +174,109 @@ async def test_what_makes_no_sense_at_the_server_is_passed_over(redis: RedisServ
         async with running(b):
             await until(lambda: b.until(ONE) is not None)
             assert len(b.bans) == len(a.bans) == 1
+
+
+async def test_what_another_replica_does_is_told_as_its_own(redis: RedisServer) -> None:
+    """By this replica's log nobody could say why a client is refused."""
+    await redis.start()
+    a, b = Replica(redis), Replica(redis)
+    async with running(a, b):
+        await until(lambda: a.store.up and b.store.up)
+        ban = a.bans.punish(ONE, 60.0, "failed logins")
+        await until(lambda: b.until(ONE) == ban.until)
+        a.bans.lift(ONE, "admin")
+        await until(lambda: b.until(ONE) is None)
+    assert [(each.network, each.reason) for each in b.told.banned_networks] == [
+        (ban.network, "failed logins (by another replica)")
+    ]
+    assert b.told.unbanned_networks == [(ban.network, "replica")]
+    assert a.told.banned_networks == [ban]
+    assert a.told.unbanned_networks == [(ban.network, "admin")]
+
+
+async def test_a_shorter_ban_after_a_lift_is_known_to_who_had_the_longer_one(redis: RedisServer) -> None:
+    """A replica that saw only the last of the two would refuse for longer than the others."""
+    await redis.start()
+    a, b = Replica(redis), Replica(redis)
+    async with running(a, b):
+        a.bans.add(ONE, 600.0, "long")
+        await until(lambda: b.until(ONE) == a.until(ONE) is not None)
+        a.bans.lift(ONE, "by hand")
+        short = a.bans.add(ONE, 30.0, "short")
+        await until(lambda: b.until(ONE) == short.until)
+
+
+class Steps(trio.abc.Instrument):
+    """How long the loop was held at most, in seconds of its own work."""
+
+    def __init__(self) -> None:
+        self.longest = 0.0
+        self._began = thread_time()
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        self._began = thread_time()
+
+    def after_task_step(self, task: trio.lowlevel.Task) -> None:
+        self.longest = max(self.longest, thread_time() - self._began)
+
+
+@contextmanager
+def measured() -> Iterator[Steps]:
+    gc.collect()
+    gc.freeze()  # as the gateway does: what pytest holds isn't looked at again
+    steps = Steps()
+    trio.lowlevel.add_instrument(steps)
+    try:
+        yield steps
+    finally:
+        trio.lowlevel.remove_instrument(steps)
+        gc.unfreeze()
+
+
+MANY = 60_000
+
+
+class Kept:
+    """A store with many bans, in pages; what is given to it isn't kept, but for how much it was."""
+
+    def __init__(self) -> None:
+        self.changed: Callable[[], None] = lambda: None
+        self.incarnation = 1
+        self.bans_version = MANY
+        self.given = 0
+        networks = (Network(6, (0x2001_0DB8 << 96) + (number << 64), 64) for number in range(MANY))
+        self.bans = [msgspec.msgpack.encode(Shared(str(each), 1.0, 9e9, 1, "spam", False)) for each in networks]
+
+    async def exchange_bans(self, seen: int, bans: list[bytes]) -> tuple[int, list[bytes]] | None:
+        await trio.lowlevel.checkpoint()
+        self.given += len(bans)
+        page = self.bans[seen : seen + 1000]
+        return seen + len(page), page
+
+    def put(self, shared: Shared) -> None:
+        self.bans.append(msgspec.msgpack.encode(shared))
+        self.bans_version += 1
+        self.changed()
+
+
+async def test_many_bans_are_taken_over_and_changed_without_holding_the_loop() -> None:
+    """Each ban of a flood cost every replica 400 ms of standing still, a page of them as much."""
+    store, told = Kept(), BanRecords()
+    bans = Bans(told)
+    async with trio.open_nursery() as nursery:
+        with measured() as joining:
+            nursery.start_soon(SharedBans(bans, store).run)
+            await until(lambda: len(bans.snapshot()) == MANY, 30.0)
+        assert joining.longest < 0.03
+        assert not told.banned_networks, "a replica that starts would log each"
+        with measured() as taking:
+            store.put(Shared(str(ONE), 1.0, 9e9, 1, "spam", False))
+            await until(lambda: bans.find(parse_client("192.0.2.1")) is not None)
+        assert taking.longest < 0.005
+        assert not store.given
+        with measured() as giving:
+            bans.add(TWO, 60.0, "spam")
+            await until(lambda: store.given == 1)
+        assert giving.longest < 0.005
+        assert len(told.banned_networks) == 2
+        nursery.cancel_scope.cancel()

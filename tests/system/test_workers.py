@@ -184,13 +184,15 @@ def test_handshakes_are_limited_over_all_workers(directory: Path, certificate: C
         gateway(directory, certificate, LISTENERS, pools, server=THREE, admission=admission) as gate,
         ExitStack() as all,
     ):
-        silent = [all.enter_context(Wire(gate.ports["imaps"])) for _ in range(3)]
+        stalled = [all.enter_context(Wire(gate.ports["imaps"])) for _ in range(3)]
+        for wire in stalled:
+            wire.send(b"\x16\x03\x01")  # how a handshake begins
         sessions(gate, be=3)
         with ThreadPoolExecutor(1) as thread:
             fourth = thread.submit(log_in, gate)
             sessions(gate, be=4)
             assert not fourth.done()
-            silent[0].__exit__(None, None, None)
+            stalled[0].__exit__(None, None, None)
             wire, said = fourth.result(20)
         with wire:
             assert said.startswith(b"a OK")

@@ -23,12 +23,12 @@ class BanFile:
         except FileNotFoundError:
             return None
 
-    def write(self, dumped: bytes) -> None:
+    def write(self, encoded: bytes) -> None:
         """Replace what is there: a crash leaves the old file or the new one. Raises OSError."""
         half = self.path.with_name(f".{_NAME}.{os.getpid()}")
         try:
             with os.fdopen(os.open(half, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-                file.write(dumped)
+                file.write(encoded)
                 file.flush()
                 os.fsync(file.fileno())
             half.replace(self.path)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import trio
@@ -11,7 +11,7 @@ import trio
 from tlsgate import config
 from tlsgate.admission import reread
 from tlsgate.admission.ban_file import BanFile
-from tlsgate.admission.bans import Bans, BanTrace
+from tlsgate.admission.bans import Ban, Bans, BanTrace, encode
 from tlsgate.admission.door import Door, Entry
 from tlsgate.admission.handshakes import Handshakes
 from tlsgate.admission.network import NetworkLengths
@@ -110,12 +110,12 @@ class Gatehouse:
                 await trio.sleep(_SWEEP)
                 self.bans.sweep()
                 if self._file is not None and self._saved != self._changes:
-                    changes, dumped = self._changes, self.bans.dump()
-                    fault = await trio.to_thread.run_sync(_write, self._file, dumped, limiter=self._writing)
+                    changes, bans = self._changes, self.bans.snapshot()
+                    fault = await trio.to_thread.run_sync(_write, self._file, bans, limiter=self._writing)
                     self._written(changes, fault)
         finally:
             if self._file is not None and self._saved != self._changes:  # nothing else runs any more
-                self._written(self._changes, _write(self._file, self.bans.dump()))
+                self._written(self._changes, _write(self._file, self.bans.snapshot()))
 
     # -- bans that outlive a restart ----------------------------------------------------------------
 
@@ -123,9 +123,9 @@ class Gatehouse:
         if self._file is None:
             return
         try:
-            dumped = self._file.read()
-            if dumped is not None:
-                self.bans.load(dumped)
+            encoded = self._file.read()
+            if encoded is not None:
+                self.bans.load(encoded)
         except (OSError, ValueError) as error:
             self._trace.ban_file_fault(str(self._file.path), _reason(error))
 
@@ -141,10 +141,10 @@ class Gatehouse:
         self._fault = fault
 
 
-def _write(file: BanFile, dumped: bytes) -> str | None:
-    """What went wrong. Writes a file: not for the trio loop."""
+def _write(file: BanFile, bans: Sequence[Ban]) -> str | None:
+    """What went wrong. Encodes and writes a file: not for the trio loop."""
     try:
-        file.write(dumped)
+        file.write(encode(bans))
     except OSError as error:
         return _reason(error)
     return None

@@ -56,12 +56,16 @@ class LineRemark:
 
 @dataclass(frozen=True, slots=True)
 class AddressList:
-    """What a file lists. ``bad_lines``: how many were skipped; ``remarks``: the first 20."""
+    """What a file lists. ``bad_lines``: how many were skipped; ``remarks``: the first 20.
+
+    ``blank``: there is only white space.
+    """
 
     prefixes: PrefixSet
     bad_lines: int
     remarks: tuple[LineRemark, ...]
     stamp: Stamp
+    blank: bool
 
 
 def stamp_of(path: Path) -> Stamp:
@@ -80,7 +84,7 @@ def read_list(path: Path) -> AddressList:
         raise ListFault(f"{path}: no line of it is a prefix; write one a line, such as 192.0.2.0/24 # why")
     if not reader.listed:
         reader.remark(0, "lists nothing")
-    return AddressList(prefixes, reader.bad_lines, tuple(reader.remarks), stamp)
+    return AddressList(prefixes, reader.bad_lines, tuple(reader.remarks), stamp, reader.blank)
 
 
 def unreadable(path: Path, error: OSError) -> str:
@@ -95,6 +99,7 @@ class _Reader:
         self._path = path
         self._file = file
         self._taken = 0
+        self.blank = True
         self.listed = 0
         self.bad_lines = 0
         self.remarks: list[LineRemark] = []
@@ -104,7 +109,10 @@ class _Reader:
         for number, line in enumerate(self._lines(), 1):
             if not number % _LINES_AT_ONCE:
                 time.sleep(_REST)
-            if not line or line[0] in b"#;":
+            if not line:
+                continue
+            self.blank = False
+            if line[0] in b"#;":
                 continue
             try:
                 network, reason, mended = parse_line(line)

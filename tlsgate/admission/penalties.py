@@ -19,11 +19,13 @@ from tlsgate.admission import failures
 from tlsgate.admission.bans import Bans
 from tlsgate.admission.failures import Failure
 from tlsgate.admission.network import ClientAddress, Network, NetworkLengths
+from tlsgate.admission.turns import Turns
 from tlsgate.state.store import Store
 
 _KNOWN = 30 * 86_400.0  # "lately": a phone that comes back from the holidays is still known
 _DAY = 86_400
 _SURE = 8192
+_LONGEST_TURN = 15.0  # seconds that an attempt waits for those before it: their backend may hang
 _KEPT = 2  # octets of a failure's hash
 _STEPS = 4  # from the first delay to the longest
 _ATTEMPTS = 20  # to change a record that other replicas change too
@@ -32,8 +34,12 @@ _ATTEMPTS = 20  # to change a record that other replicas change too
 class Penalties(Protocol):
     """What a session asks and tells about its client's logins."""
 
-    async def before_login(self, client: ClientAddress, user: str) -> float | None:
-        """How many seconds the attempt waits before it is looked at; None when the client is banned by now."""
+    async def before_login(self, client: ClientAddress, user: str, waited: bool = False) -> float | None:
+        """How many seconds the attempt waits before it asks again, as one that has ``waited``; None when the client is
+        banned by now. At 0.0 it is under way, until ``ended`` is called once."""
+
+    def ended(self, client: ClientAddress) -> None:
+        """An attempt that was under way is judged, or given up."""
 
     async def failed(self, client: ClientAddress, user: str | None, shown: bytes) -> None:
         """A login was refused. ``shown``: the same octets for the same failure again, such as a hash of the secret."""
@@ -62,18 +68,39 @@ class StoredPenalties:
         self._key = key
         self._clock = clock
         self._noting: dict[str, trio.Lock] = {}  # by key: in one process nobody need try again
+        self._turns = Turns()
         self._sure: dict[str, int] = {}  # who is known, by the day of the last login: the store needn't be asked
 
-    async def before_login(self, client: ClientAddress, user: str) -> float | None:
+    async def before_login(self, client: ClientAddress, user: str, waited: bool = False) -> float | None:
         if self._bans.find(client) is not None:
             return None
         network = self.lengths.network(client)
         known = self._known(network, user)
-        if self._sure.get(known) == self._today() or await self._store.read(known) is not None:
-            return 0.0
+        if not (self._sure.get(known) == self._today() or await self._store.read(known) is not None):
+            if not waited and (delay := await self._delay(network, user)):
+                return delay
+            await self._take_turn(network)
+            if self._bans.find(client) is not None:
+                return None
+        self._turns.begin(str(network))
+        return 0.0
+
+    def ended(self, client: ClientAddress) -> None:
+        self._turns.end(str(self.lengths.network(client)))
+
+    async def _delay(self, network: Network, user: str) -> float:
         of_network = len(await self._recent(_of_network(network)))
         of_user = len(await self._recent(self._of_user(user))) - self.settings.user_failures + 1
         return max(failures.delay(of_network), failures.delay(of_user))
+
+    async def _take_turn(self, network: Network) -> None:
+        """No more of a network are judged at once than failures are left to its ban; one always may be."""
+        key, most = str(network), self.settings.failures
+        if self._turns.under_way(key) == 0:
+            return
+        with trio.move_on_after(_LONGEST_TURN):
+            while self._turns.under_way(key) >= max(1, most - len(await self._recent(_of_network(network)))):
+                await self._turns.change(key)
 
     async def failed(self, client: ClientAddress, user: str | None, shown: bytes) -> None:
         network = self.lengths.network(client)

@@ -75,7 +75,10 @@ class Change:
         except ListFault as fault:
             self._known = now
             return self._once(str(fault))
-        self._known, self._told = listed.stamp, None
+        self._known = listed.stamp
+        if listed.blank:  # a download that failed, or a disk that was full; it would let everybody in
+            return self._once(f"{self._path}: is empty; keep a comment line in it to mean that")
+        self._told = None
         return listed
 
     def _now(self) -> Stamp | str:

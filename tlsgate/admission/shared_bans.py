@@ -7,16 +7,18 @@ the network is banned anew. "Older" is by the replicas' own clocks.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Annotated, Protocol
 
 import msgspec
 import trio
 
 from tlsgate.admission.bans import Ban, Bans
-from tlsgate.admission.network import parse_network
+from tlsgate.admission.network import Network, parse_network
 
-_AT_ONCE = 500
+_AT_ONCE = 500  # a page takes a few ms
+_MOST_UNTOLD = 100_000
 _Moment = Annotated[float, msgspec.Meta(ge=0, le=1e18)]
 
 
@@ -34,24 +36,24 @@ class BanStore(Protocol):
 
 
 class SharedBans:
-    """Keeps ``bans`` and a store's the same, while ``run`` does. Make it after what else hears of changes.
+    """Keeps ``bans`` and a store's the same, while ``run`` does.
 
-    Who hears of changes (as ``Bans.changed``) hears of those that others made too. ``clock``: as of Bans.
+    What others have decided is told as theirs, but not the bans that are found when the store is first met.
     """
 
     def __init__(self, bans: Bans, store: BanStore, clock: Callable[[], float] = time.time) -> None:
         self._bans = bans
         self._store = store
         self._clock = clock
-        self._tell = bans.changed
-        self._shared: dict[str, Ban] = {}  # in force, and known to others unless the store forgot
-        self._given: dict[str, Ban] = {}  # the same, since the store's incarnation began
-        self._lifted: dict[str, Shared] = {}  # not known to the store yet
+        # What the store has to hear, in this order, by network and whether it is lifted. A ban that is lifted and made
+        # anew is both: a shorter one would lose against it, if it weren't lifted first.
+        self._untold: dict[tuple[str, bool], Shared | Ban] = {}
         self._seen = 0
         self._incarnation = 0
+        self._met = False
         self._wake = trio.Event()
         self._wake.set()
-        bans.changed = self._changed_here
+        bans.decided = self._decided_here
         store.changed = self._changed_there
 
     async def run(self) -> None:
@@ -61,8 +63,15 @@ class SharedBans:
             self._wake = trio.Event()
             await self._exchange()
 
-    def _changed_here(self) -> None:
-        self._tell()
+    def _decided_here(self, ban: Ban, lifted: bool) -> None:
+        self._untold.pop((ban.network, False), None)
+        if lifted:
+            lifted_at = max(self._clock(), ban.since)
+            self._untold[ban.network, True] = Shared(ban.network, ban.since, lifted_at, ban.count, "", True)
+        else:
+            self._untold[ban.network, False] = ban
+        if len(self._untold) > _MOST_UNTOLD:
+            del self._untold[next(iter(self._untold))]
         self._wake.set()
 
     def _changed_there(self) -> None:
@@ -71,60 +80,36 @@ class SharedBans:
     async def _exchange(self) -> None:
         """Give and take until there is nothing new, or the store is down: then it calls when it is back."""
         while True:
-            incarnation = self._store.incarnation
-            new = self._new(again=incarnation != self._incarnation)
-            self._incarnation = incarnation
-            if not new and self._seen == self._store.bans_version:
+            self._begin(self._store.incarnation)
+            if not self._untold and self._seen == self._store.bans_version:
+                self._met = self._incarnation != 0
                 return
-            given = new[:_AT_ONCE]
-            answer = await self._store.exchange_bans(self._seen, [_pack(each) for each in given])
+            given = list(islice(self._untold.items(), _AT_ONCE))
+            answer = await self._store.exchange_bans(self._seen, [_pack(_shared(each)) for _, each in given])
             if answer is None:
-                self._incarnation = 0
                 return
             self._seen = answer[0]
-            for each in given:
-                if each.lifted:
-                    self._lifted.pop(each.network, None)
-                else:
-                    self._shared[each.network] = self._given[each.network] = each.ban
-            ours = set(given)
-            self._take([each for each in _unpack(answer[1]) if each not in ours])
+            for key, each in given:
+                if self._untold.get(key) is each:
+                    del self._untold[key]
+            self._take(answer[1])
 
-    def _new(self, again: bool) -> list[Shared]:
-        """What the store doesn't know. ``again``: it may know nothing."""
-        active, now = {ban.network: ban for ban in self._bans.active()}, self._clock()
-        for network, ban in self._shared.items():
-            if network not in active and ban.until > now:
-                lifted_at = max(now, ban.since)
-                self._lifted[network] = Shared(network, ban.since, lifted_at, ban.count, "", True)
-        self._shared = {network: ban for network, ban in self._shared.items() if network in active}
-        if again:
-            self._seen, self._given = 0, {}
-        banned = [_shared(ban) for network, ban in active.items() if self._given.get(network) != ban]
-        return [*self._lifted.values(), *banned]
+    def _begin(self, incarnation: int) -> None:
+        """In a new incarnation the store may know nothing."""
+        if incarnation != self._incarnation:
+            self._incarnation, self._seen = incarnation, 0
+            for ban in self._bans.active():
+                self._untold.setdefault((ban.network, False), ban)
 
-    def _take(self, theirs: Sequence[Shared]) -> None:
+    def _take(self, packed: Sequence[bytes]) -> None:
         """Let what the store has be in force here, but for what has changed here since."""
-        if not theirs:
-            return
-        bans = {ban.network: ban for ban in msgspec.json.decode(self._bans.dump(), type=list[Ban])}
-        now, changed = self._clock(), False
-        for each in theirs:
-            network, ours, ban = each.network, bans.get(each.network), each.ban
-            active = ours if ours is not None and ours.until > now else None
-            if active != self._shared.get(network) or network in self._lifted:
+        for network, theirs in _unpack(packed):
+            if (theirs.network, False) in self._untold or (theirs.network, True) in self._untold:
                 continue  # the store hears of it next, and says which of the two stands
-            if each.lifted:
-                self._shared.pop(network, None)
-                changed |= bans.pop(network, None) is not None
-                continue
-            if ban.until > now:
-                self._shared[network] = self._given[network] = ban
-            changed |= ours != ban
-            bans[network] = ban
-        if changed:
-            self._bans.load(msgspec.json.encode(list(bans.values())))
-            self._tell()
+            if theirs.lifted:
+                self._bans.forget(network, "replica")
+            else:
+                self._bans.put(network, theirs.ban, "another replica" if self._met else None)
 
 
 class Shared(msgspec.Struct, frozen=True, array_like=True):
@@ -147,13 +132,12 @@ _pack = msgspec.msgpack.Encoder().encode
 _decoder = msgspec.msgpack.Decoder(Shared)
 
 
-def _shared(ban: Ban) -> Shared:
-    return Shared(ban.network, ban.since, ban.until, ban.count, ban.reason, False)
+def _shared(ban: Ban | Shared) -> Shared:
+    return ban if isinstance(ban, Shared) else Shared(ban.network, ban.since, ban.until, ban.count, ban.reason, False)
 
 
-def _unpack(packed: list[bytes]) -> list[Shared]:
+def _unpack(packed: Iterable[bytes]) -> Iterator[tuple[Network, Shared]]:
     """Those that make sense."""
-    found = []
     for each in packed:
         try:
             shared = _decoder.decode(each)
@@ -161,5 +145,4 @@ def _unpack(packed: list[bytes]) -> list[Shared]:
         except ValueError:
             continue
         if not cleared and str(network) == shared.network:
-            found.append(shared)
-    return found
+            yield network, shared

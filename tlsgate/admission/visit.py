@@ -39,12 +39,13 @@ class Desk:
 class Visit:
     """What one connection holds. ``leave`` gives all of it back, once, however the session ends."""
 
-    __slots__ = ("_desk", "_user", "entry")
+    __slots__ = ("_desk", "_under_way", "_user", "entry")
 
     def __init__(self, entry: Entry, desk: Desk) -> None:
         self.entry = entry
         self._desk = desk
         self._user: str | None = None
+        self._under_way = False
 
     @property
     def handshakes(self) -> Handshakes:
@@ -56,11 +57,20 @@ class Visit:
         """Where it is counted what this connection does."""
         return self._desk.store
 
-    async def before_login(self, user: str) -> float | None:
-        """How many seconds an attempt waits before it is looked at; None when the client is banned by now."""
+    async def before_login(self, user: str, *, waited: bool = False) -> float | None:
+        """How many seconds an attempt waits before it asks again, having ``waited``; None when the client is banned by
+        now. At 0.0 it is under way, until ``judged``."""
         if self.entry.standing in _EXEMPT:
             return 0.0
-        return await self._desk.penalties.before_login(self.entry.client, user)
+        delay = await self._desk.penalties.before_login(self.entry.client, user, waited)
+        self._under_way = delay == 0.0
+        return delay
+
+    def judged(self) -> None:
+        """No attempt is under way any more."""
+        if self._under_way:
+            self._under_way = False
+            self._desk.penalties.ended(self.entry.client)
 
     async def failed(self, user: str, secret: bytes) -> None:
         """A login was refused for what was shown."""
@@ -89,6 +99,7 @@ class Visit:
 
     def leave(self) -> None:
         """The connection is closed."""
+        self.judged()
         if self._user is not None:
             self._desk.store.leave((self._user,))
             self._user = None

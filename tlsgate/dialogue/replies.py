@@ -57,7 +57,7 @@ ENDINGS: dict[Ending, Words] = {
     Ending.OVER_NETWORK_CAP: Words("LIMIT", "SYS/TEMP", "421 4.7.0", "Too many connections from your network"),
     Ending.OVER_RATE: Words("LIMIT", "SYS/TEMP", "421 4.7.0", "Too many new connections from your network, slow down"),
     Ending.BLOCKED: Words("CONTACTADMIN", "SYS/PERM", "554 5.7.1", "Your network is refused here"),
-    Ending.BANNED: Words("UNAVAILABLE", "SYS/TEMP", "421 4.7.0", "Too many failed logins from your network"),
+    Ending.BANNED: Words("UNAVAILABLE", "SYS/TEMP", "421 4.7.0", "Your network is banned here for now"),
     Ending.DNSBL: Words("CONTACTADMIN", "SYS/PERM", "554 5.7.1", "Your network is on a block list"),
     Ending.DNSBL_TEMPFAIL: Words("UNAVAILABLE", "SYS/TEMP", "421 4.7.1", "Your network is on a block list for now"),
     Ending.SHUTDOWN: Words("UNAVAILABLE", "SYS/TEMP", "421 4.3.2", "Shutting down, try again later"),

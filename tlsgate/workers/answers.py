@@ -15,7 +15,7 @@ import trio
 
 from tlsgate.admission.door import Entry
 from tlsgate.admission.gatehouse import Gatehouse
-from tlsgate.admission.network import parse_client
+from tlsgate.admission.network import ClientAddress, parse_client
 from tlsgate.state.store import Place
 from tlsgate.workers.messages import Ask, Tell
 
@@ -37,6 +37,7 @@ class Answers:
         self._most_sessions = 0
         self._asked = 0
         self._handshakes = 0
+        self._under_way: Counter[ClientAddress] = Counter()
         self._gone = False
 
     def enter(self, handle: int, entry: Entry) -> None:
@@ -62,8 +63,8 @@ class Answers:
             case "handshake":
                 return await self._handshake(*_as(ask, tuple[float]))
             case "before_login":
-                host, user = _as(ask, tuple[str, str])
-                return await penalties.before_login(parse_client(host), user)
+                host, user, waited = _as(ask, tuple[str, str, bool])
+                return await self._before_login(parse_client(host), user, waited)
             case "failed":
                 host, name, shown = _as(ask, tuple[str, str | None, bytes])
                 return await penalties.failed(parse_client(host), name, shown)
@@ -95,6 +96,8 @@ class Answers:
                 if self._handshakes:
                     self._handshakes -= 1
                     self._gatehouse.handshakes.leave()
+            case "ended":
+                self._ended(parse_client(*_as(tell, tuple[str])))
             case _:
                 raise ValueError("no such news")
 
@@ -113,6 +116,8 @@ class Answers:
         for _ in range(self._handshakes):
             self._gatehouse.handshakes.leave()
         self._handshakes = 0
+        for client in list(self._under_way.elements()):
+            self._ended(client)
 
     @property
     def _most(self) -> int:
@@ -130,6 +135,21 @@ class Answers:
         if self._gone:
             self.release()
         return None
+
+    async def _before_login(self, client: ClientAddress, user: str, waited: bool) -> float | None:
+        delay = await self._gatehouse.penalties.before_login(client, user, waited)
+        if delay == 0.0:
+            self._under_way[client] += 1
+            if self._gone:
+                self.release()
+        return delay
+
+    def _ended(self, client: ClientAddress) -> None:
+        if self._under_way[client] > 0:
+            self._under_way[client] -= 1
+            self._gatehouse.penalties.ended(client)
+        if not self._under_way[client]:
+            del self._under_way[client]
 
     async def _handshake(self, seconds: float) -> bool:
         if not await self._gatehouse.handshakes.enter(trio.current_time() + seconds):

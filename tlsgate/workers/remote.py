@@ -106,9 +106,16 @@ class RemotePenalties:
     def __init__(self, link: Link) -> None:
         self._link = link
 
-    async def before_login(self, client: ClientAddress, user: str) -> float | None:
-        delay: float | None = await self._link.ask("before_login", str(client), user)
+    async def before_login(self, client: ClientAddress, user: str, waited: bool = False) -> float | None:
+        def undo(delay: float | None) -> None:
+            if delay == 0.0:
+                self.ended(client)
+
+        delay: float | None = await self._link.ask("before_login", str(client), user, waited, undo=undo)
         return delay
+
+    def ended(self, client: ClientAddress) -> None:
+        self._link.tell("ended", str(client))
 
     async def failed(self, client: ClientAddress, user: str | None, shown: bytes) -> None:
         await self._link.ask("failed", str(client), user, shown)
