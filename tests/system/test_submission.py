@@ -40,7 +40,7 @@ def strict(
 ) -> Iterator[Gateway]:
     """A gateway that holds users to their own addresses, and to two messages and four recipients."""
     with gateway(
-        root / "strict",
+        root / "quotas-and-senders",
         gateway_certificate,
         [Listener("submissions", "submission", "implicit", "smtp"), Listener("imaps", "imap", "implicit", "imap")],
         [Pool("smtp", legacy_postfix.smtp), Pool("imap", legacy_dovecot.imap)],
