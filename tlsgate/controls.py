@@ -35,7 +35,8 @@ class Controls:
         """Ban a prefix, whose bits behind its length are cleared. Raises ValueError: it is none, or too wide."""
         parsed = _network(network)
         if parsed.length < (widest := _WIDEST[parsed.version]):
-            raise ValueError(f"{parsed} is too wide: ban no more than a /{widest}")
+            wide = "too wide" if parsed.length else "everybody"
+            raise ValueError(f"{parsed} is {wide}: ban no more than a /{widest}")
         return self._bans.add(parsed, seconds, reason)
 
     def unban(self, network: str) -> bool:
