@@ -35,8 +35,7 @@ class Controls:
         """Ban a prefix, whose bits behind its length are cleared. Raises ValueError: it is none, or too wide."""
         parsed = _network(network)
         if parsed.length < (widest := _WIDEST[parsed.version]):
-            wide = "too wide" if parsed.length else "everybody"
-            raise ValueError(f"{parsed} is {wide}: ban no more than a /{widest}")
+            raise ValueError(f"{parsed} is too wide: ban no more than a /{widest}")
         return self._bans.add(parsed, seconds, reason)
 
     def unban(self, network: str) -> bool:
