@@ -33,11 +33,15 @@ from tlsgate.arrival import Arrival
 from tlsgate.auth import backend as asking_backend
 from tlsgate.auth.judgement import Judge
 from tlsgate.backends.pool import Pool
-from tlsgate.config import Address, ClientAddress, HostPort, Limits, LoginMode, Protocol, TlsMode
+from tlsgate.config import Address, BareNewlines, ClientAddress, HostPort, Limits, LoginMode, Protocol, TlsMode
 from tlsgate.listener import Listener
+from tlsgate.login_session import LoginSession
+from tlsgate.mail.relay_rules import RelayDomains
 from tlsgate.mail.submission import Senders
+from tlsgate.mail.surbl.links import Links
+from tlsgate.mx_session import MxSession
 from tlsgate.relay import Pump
-from tlsgate.session import Service, Session
+from tlsgate.service import Service
 from tlsgate.sockets import bind
 from tlsgate.state.memory import Memory
 from tlsgate.tls.accept import TlsFacts
@@ -106,8 +110,17 @@ class Records:
     def auth_failed(self, mechanism: str, user: str | None, reason: str) -> None:
         self._note("auth_failed", mechanism, user, reason)
 
-    def screened(self, result: str, score: int, found: str) -> None:
-        self._note("screened", result, score, found)
+    def screened(self, result: str, score: int, found: str, sender: str | None = None) -> None:
+        self._note("screened", result, score, found, *([] if sender is None else [sender]))
+
+    def recipient_refused(self, sender: str, recipient: str, reason: str) -> None:
+        self._note("recipient_refused", sender, recipient, reason)
+
+    def backend_used(self, address: str) -> None:
+        self._note("backend_used", address)
+
+    def no_backend(self, reason: str) -> None:
+        self._note("no_backend", reason)
 
     def client_known(self, name: str | None, found: str) -> None:
         self._note("client_known", name, found)
@@ -263,7 +276,8 @@ class House:
         assert listener == "gate"
         visit = Visit(entry, self.rooms.desk(lambda visit: self.left(visit.entry)))
         trace = self.trace.accepted(arrival.host, arrival.port)
-        self.sessions.start_soon(Session(self.service, arrival, trace, visit, self).run)
+        session = MxSession if self.service.protocol is Protocol.MX else LoginSession
+        self.sessions.start_soon(session(self.service, arrival, trace, visit, self).run)
         return True
 
     def left(self, entry: Entry) -> None:
@@ -357,12 +371,16 @@ async def gate(
     proxies: tuple[str, ...] = (),
     screener: Screener | None = None,
     senders: Senders | None = None,
+    domains: tuple[str, ...] = (),
+    links: Links | None = None,
+    require_tls: bool = False,
+    bare_newlines: BareNewlines = BareNewlines.REJECT,
 ) -> AsyncIterator[Gate]:
     """Run a listener; at the end its sessions are cut, and ``Gate.check`` must hold.
 
     Its clients are trusted unless ``rules`` say otherwise: what failed in a test must not slow the next attempt.
     ``proxies``: the prefixes that must send a PROXY header. ``screener``: who asks the DNS about clients.
-    ``senders``: who knows whose addresses are whose.
+    ``senders``: who knows whose addresses are whose. ``domains``: whose mail is taken. ``links``: who asks about links.
     """
     pump, trace = Pump(), ListenerRecords(fault_at)
     rooms = admission(limits, rules, bans)
@@ -379,6 +397,10 @@ async def gate(
         PrefixSet((parse_network(each)[0], "") for each in proxies),
         screener,
         senders,
+        RelayDomains(domains),
+        links,
+        require_tls,
+        bare_newlines,
     )
 
     async with trio.open_nursery() as running:
@@ -429,6 +451,7 @@ SPEECH = {
     ),
     Protocol.POP3: Speech(b"+OK ", b"STLS", b"+OK ", b"+OK ", b"-ERR [AUTH] ", b"-ERR [SYS/TEMP] ", b"-ERR "),
     Protocol.SUBMISSION: Speech(b"220 ", b"STARTTLS", b"220 ", b"235 2.7.0 ", b"535 5.7.8 ", b"454 4.7.0 ", b"421 4."),
+    Protocol.MX: Speech(b"220 ", b"STARTTLS", b"220 ", b"235 2.7.0 ", b"502 5.5.1 ", b"454 4.7.0 ", b"421 4."),
 }
 
 
@@ -471,10 +494,14 @@ class Client:
 
     async def reply(self) -> bytes:
         """The next reply's last line."""
-        line = await self.line()
-        while self._protocol is Protocol.SUBMISSION and line[3:4] == b"-":
-            line = await self.line()
-        return line
+        return (await self.lines())[-1]
+
+    async def lines(self) -> list[bytes]:
+        """The next reply, all its lines."""
+        lines = [await self.line()]
+        while self._protocol in (Protocol.SUBMISSION, Protocol.MX) and lines[-1][3:4] == b"-":
+            lines.append(await self.line())
+        return lines
 
     async def start_tls(self) -> None:
         assert not self._unread

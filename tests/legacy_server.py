@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 import socket
 import ssl
 import struct
@@ -250,7 +251,7 @@ class Smtp:
     async def _message(self, talk: Talk) -> None:
         talk._unread[:0] = b"\r\n"  # the DATA command's own line end may begin the end
         body = await talk.until(self._ends)
-        talk.server.messages.append(body[2:])
+        talk.server.messages.append((body + b"\r\n")[2:])
         await self._say(talk, b"END", b"250 2.0.0 Queued\r\n")
 
     def _refusal(self, argument: bytes) -> bytes | None:
@@ -259,6 +260,17 @@ class Smtp:
         if b"<later@" in argument:
             return b"450 4.2.1 Mailbox is busy\r\n"
         return None
+
+
+_TRACE = re.compile(rb"(?:(?:Authentication-Results|Received): [^\r]*+(?:\r\n[ \t][^\r]*+)*+\r\n)+")
+
+
+def behind_trace(text: bytes) -> bytes:
+    """A message, or its beginning, without the fields that the gate puts at its head: they must be there."""
+    found = _TRACE.match(text)
+    assert found, text
+    assert re.search(rb"\sby\s+mail\.example\.org\s+with\s", found[0])
+    return text[found.end() :]
 
 
 async def silent(talk: Talk) -> None:

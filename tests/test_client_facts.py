@@ -24,7 +24,8 @@ from tlsgate.dialogue.events import Bounds, Channel, Offer
 from tlsgate.dialogue.imap import Imap
 from tlsgate.dialogue.pop3 import Pop3
 from tlsgate.dialogue.proxy import ProxyHeader
-from tlsgate.dialogue.smtp import Submission
+from tlsgate.dialogue.smtp import MessageRules
+from tlsgate.dialogue.submission import Submission
 from tlsgate.sockets import bind
 
 pytestmark = pytest.mark.timeout(30)
@@ -82,7 +83,7 @@ def test_a_client_of_a_unix_socket_has_no_ends() -> None:
 
 
 def test_what_a_client_says_of_itself() -> None:
-    mail = Submission(OFFER, Channel.ENCRYPTED, BOUNDS, size=1000, recipients=10)
+    mail = Submission(OFFER, Channel.ENCRYPTED, BOUNDS, MessageRules(1000, 10))
     mail.receive(b"EHLO client.example\r\n")
     mail.next_event()
     reader = Imap(OFFER, Channel.ENCRYPTED, BOUNDS)
@@ -187,10 +188,10 @@ async def test_a_pool_that_tells_nothing(nursery: trio.Nursery, monkeypatch: pyt
         raise AssertionError("facts that nobody wants")
 
     monkeypatch.setattr(session_module, "client_facts", dear)
-    server = await serving(nursery, XCLIENT)
-    async with gate(Protocol.SUBMISSION, TlsMode.IMPLICIT, pool_of(server.address)) as running:
+    server = await serving(nursery, imap)
+    async with gate(Protocol.IMAP, TlsMode.IMPLICIT, pool_of(server.address)) as running:
         await running.logged_in()
-    assert b"XCLIENT" not in server.talks[0].heard
+    assert b" ID " not in server.talks[0].heard
 
 
 async def test_a_client_of_a_unix_socket(nursery: trio.Nursery, tmp_path: Path) -> None:

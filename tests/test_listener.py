@@ -28,7 +28,7 @@ from tlsgate.dialogue.client import Endpoint
 from tlsgate.dialogue.proxy import proxy_v1, proxy_v2
 from tlsgate.listener import Listener
 from tlsgate.relay import Pump
-from tlsgate.session import Service
+from tlsgate.service import Service
 from tlsgate.sockets import bind
 
 pytestmark = pytest.mark.timeout(30)

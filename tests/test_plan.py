@@ -24,7 +24,7 @@ from tlsgate.ops.screening_trace import ScreeningTrace
 from tlsgate.plan import make_plan
 from tlsgate.prepared import prepare
 from tlsgate.relay import Pump
-from tlsgate.session import Service
+from tlsgate.service import Service
 
 ANN, BOB = Credentials("ann", b"secret"), Credentials("bob", b"secret")
 BACKEND = 'source = "backend"'

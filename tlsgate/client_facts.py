@@ -10,7 +10,7 @@ from tlsgate.backends.proxy_header import endpoint
 from tlsgate.dialogue.client import ClientFacts, Endpoint
 from tlsgate.dialogue.imap import Imap
 from tlsgate.dialogue.pop3 import Pop3
-from tlsgate.dialogue.smtp import Submission
+from tlsgate.dialogue.smtp import Smtp
 
 
 def client_facts(
@@ -19,7 +19,7 @@ def client_facts(
     destination: Endpoint | None,
     connected: socket.socket,
     session: str,
-    dialogue: Imap | Pop3 | Submission,
+    dialogue: Imap | Pop3 | Smtp,
 ) -> ClientFacts:
     """The facts of a client that shows its credentials in ``dialogue``.
 
@@ -34,7 +34,7 @@ def client_facts(
         source,
         destination,
         session,
-        # AUTH comes behind EHLO only, never behind HELO (RFC 4954).
-        helo=dialogue.client_name if isinstance(dialogue, Submission) else "",
+        helo=dialogue.client_name if isinstance(dialogue, Smtp) else "",
+        esmtp=dialogue.esmtp if isinstance(dialogue, Smtp) else True,
         id_fields=dialogue.client_id if isinstance(dialogue, Imap) else (),
     )

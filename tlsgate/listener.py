@@ -20,7 +20,7 @@ from tlsgate.arrival import Arrival
 from tlsgate.config import TlsMode
 from tlsgate.dialogue.events import Channel, Ending
 from tlsgate.proxied import NoProxyHeader, take_header
-from tlsgate.session import Service
+from tlsgate.service import Service
 from tlsgate.sockets import close
 
 _ACCEPTS_PER_TURN = 64

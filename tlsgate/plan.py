@@ -20,6 +20,7 @@ from tlsgate.backends.pool import Backend, Pool
 from tlsgate.config import AuthSource, Protocol
 from tlsgate.mail.aliases import Aliases
 from tlsgate.mail.aliases_file import AliasesFile
+from tlsgate.mail.relay_rules import RelayDomains
 from tlsgate.mail.submission import Senders
 from tlsgate.ops.listener_metrics import Phase
 from tlsgate.ops.log import EventLog
@@ -27,12 +28,13 @@ from tlsgate.ops.metrics import Metrics
 from tlsgate.ops.trace import ListenerTrace
 from tlsgate.prepared import Prepared, users_file_remarks
 from tlsgate.relay import Pump
-from tlsgate.session import Service
+from tlsgate.service import Service
 from tlsgate.sockets import socket_key
 from tlsgate.tls.validity import Remark
 
 if TYPE_CHECKING:
     from tlsgate.auth.users_file import Content
+    from tlsgate.mail.surbl.links import Links
 
 _DATA_PHASES = {Protocol.IMAP: Phase.RELAY, Protocol.POP3: Phase.RELAY}
 
@@ -41,7 +43,8 @@ _DATA_PHASES = {Protocol.IMAP: Phase.RELAY, Protocol.POP3: Phase.RELAY}
 class Plan:
     """``listeners``: by their sockets' keys. ``look_ups``: None when nothing is asked of the DNS about clients.
 
-    ``aliases``: the file that tells senders, None without one.
+    ``links``: None when nothing is asked about messages' links. ``aliases``: the file that tells senders, None without
+    one.
     """
 
     prepared: Prepared
@@ -50,6 +53,7 @@ class Plan:
     remarks: tuple[Remark, ...]
     look_ups: LookUps | None
     aliases: AliasesFile | None
+    links: Links | None = None
 
     @property
     def backends(self) -> frozenset[tuple[str, str]]:
@@ -66,6 +70,8 @@ class Plan:
         """Wait for the first test of the DNS lists, if there are any."""
         if self.look_ups is not None:
             await self.look_ups.tested()
+        if self.links is not None:
+            await self.links.tested()
 
 
 def make_plan(
@@ -76,6 +82,7 @@ def make_plan(
     metrics: Metrics,
     look_ups: LookUps | None = None,
     aliases: AliasesFile | None = None,
+    links: Links | None = None,
 ) -> Plan:
     """``kept``: the pools that are there; one whose settings haven't changed stays, with all that is known of it.
 
@@ -90,14 +97,15 @@ def make_plan(
         for name, settings in prepared.settings.pools.items()
     }
     judge, senders = _judge(prepared, log), _senders(prepared, aliases)
+    domains = RelayDomains(prepared.settings.relay.domains)
     listeners = {
         socket_key(each): (
-            _service(prepared, each, pools[each.pool], pump, judge, look_ups, senders),
+            _service(prepared, each, pools[each.pool], pump, judge, look_ups, senders, links, domains),
             _trace(each, log, metrics),
         )
         for each in prepared.listeners
     }
-    return Plan(prepared, pools, listeners, tuple(prepared.remarks()), look_ups, aliases)
+    return Plan(prepared, pools, listeners, tuple(prepared.remarks()), look_ups, aliases, links)
 
 
 def _pool(name: str, prepared: Prepared, log: EventLog, metrics: Metrics) -> Pool:
@@ -163,6 +171,8 @@ def _service(
     judge: Judge,
     look_ups: LookUps | None,
     senders: Senders | None,
+    links: Links | None,
+    domains: RelayDomains,
 ) -> Service:
     whole = prepared.settings
     checks = Checks.of(listener, whole)
@@ -177,8 +187,14 @@ def _service(
         mechanisms=tuple(whole.auth.mechanisms),
         judge=judge,
         proxies=PrefixSet((network_of(each), "") for each in listener.proxy_protocol_from),
-        screener=Screener(look_ups, checks, whole.screening, whole.server.hostname) if checks and look_ups else None,
+        screener=Screener(look_ups, checks, whole.screening, whole.server.hostname, listener.protocol)
+        if checks and look_ups
+        else None,
         senders=senders,
+        domains=domains,
+        links=links if checks.surbl else None,
+        require_tls=listener.require_tls,
+        bare_newlines=whole.relay.bare_newlines,
     )
 
 

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING
 
 from tlsgate import config
 from tlsgate.admission.lists import ListFault
+from tlsgate.admission.look_ups import Checks
 from tlsgate.admission.rules import AddressRules, load_rules
 from tlsgate.backends.contexts import load_client_contexts
 from tlsgate.config import AuthSource, Config, LoginMode, Protocol
+from tlsgate.doctor.trust import unvouched
 from tlsgate.mail.aliases_file import AliasesFile, UnusableAliases
 from tlsgate.ops.token import Token, TokenFault, read_token
 from tlsgate.tls.certificate import CertificateFault
@@ -45,9 +47,9 @@ class Prepared:
     aliases: AliasesFile | None = None
 
     @property
-    def listeners(self) -> list[config.Listener]:
+    def listeners(self) -> tuple[config.Listener, ...]:
         """The listeners that are served."""
-        return [each for each in self.settings.listeners if each.protocol is not Protocol.MX]
+        return self.settings.listeners
 
     def remarks(self) -> Iterator[Remark]:
         """What is wrong with what was loaded, though it is served; without the lists, whose own trace tells that."""
@@ -59,6 +61,14 @@ class Prepared:
             yield from users_file_remarks(auth.users_file, self.users)
         if self.settings.relay.aliases_file is not None and not self.settings.relay.sender_must_match:
             yield Remark("aliases_file", "relay.aliases_file", "has no effect without relay.sender_must_match")
+        for found in unvouched(self.settings):
+            yield Remark("mx_unvouched", found.about, f"{found.what}; {found.why}; {found.do}")
+        if not self.settings.relay.domains:
+            for each in self.settings.listeners:
+                if each.protocol is Protocol.MX:
+                    yield Remark(
+                        "relay_domains", "relay.domains", f"is empty: listener {each.name} takes no mail at all"
+                    )
         if self.aliases is not None:
             yield from _aliases_remarks(self.aliases)
         if self.admin_token is not None and self.admin_token.open_to_all:
@@ -93,6 +103,7 @@ def prepare(settings: Config) -> Prepared:
     users = _load_users(settings.auth, faults)
     rules = _load_rules(settings.admission, faults)
     _check_state(settings.state, faults)
+    _check_links(settings, faults)
     token = _load_token(settings.admin, faults)
     aliases = _load_aliases(settings.relay, faults)
     try:
@@ -115,6 +126,15 @@ def _check_state(state: config.State, faults: list[str]) -> None:
         parse_server(state.url)
     except ValueError as fault:
         faults.append(f"state.url: {fault}")
+
+
+def _check_links(settings: Config, faults: list[str]) -> None:
+    if not any(Checks.of(each, settings).surbl for each in settings.listeners):
+        return
+    from tlsgate.mail.surbl.suffixes import missing_extra  # only mx listeners need it
+
+    if missing := missing_extra():
+        faults.append(f'{missing}; install it, or use screening.surbl = "off"')
 
 
 def _load_rules(admission: config.Admission, faults: list[str]) -> AddressRules:

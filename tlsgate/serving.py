@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import trio
 
 from tlsgate.admission.door import Entry
-from tlsgate.admission.look_ups import LookUps, look_ups_for
+from tlsgate.admission.look_ups import Checks, LookUps, look_ups_for
 from tlsgate.admission.visit import Desk, Visit
 from tlsgate.arrival import Arrival
 from tlsgate.backends.health import probe_all, watch
 from tlsgate.backends.pool import Pool
+from tlsgate.config import Protocol
+from tlsgate.login_session import LoginSession
 from tlsgate.mail import aliases_file
 from tlsgate.mail.aliases_file import AliasesFile
 from tlsgate.ops.aliases_trace import AliasesTrace
@@ -22,9 +25,13 @@ from tlsgate.ops.trace import ListenerTrace
 from tlsgate.plan import Plan, make_plan
 from tlsgate.prepared import Prepared
 from tlsgate.relay import Pump
-from tlsgate.session import Service, Session
+from tlsgate.service import Service
+from tlsgate.session import Session
 from tlsgate.state.store import Store
 from tlsgate.tls.waits import waits
+
+if TYPE_CHECKING:
+    from tlsgate.mail.surbl.links import Links
 
 _A_MOMENT = 1.0
 
@@ -54,6 +61,7 @@ class Serving:
         self._services: Mapping[str, tuple[Service, ListenerTrace]] = {}
         self._floors: dict[str, _Floor] = {}
         self._look_ups: LookUps | None = None
+        self._links: Links | None = None
         self._aliases: AliasesFile | None = None
         self._watches = trio.CancelScope()
 
@@ -70,7 +78,8 @@ class Serving:
         """How a config will be served, and room for the sessions of its listeners. Changes nothing that is served."""
         trace = ScreeningTrace(self._metrics.screening.here, self._log)
         look_ups = look_ups_for(prepared.settings, prepared.listeners, self._look_ups, trace, self._nursery)
-        plan = make_plan(prepared, self._pools, self._pump, self._log, self._metrics, look_ups, self._aliases)
+        links = self._links_for(prepared, look_ups, trace)
+        plan = make_plan(prepared, self._pools, self._pump, self._log, self._metrics, look_ups, self._aliases, links)
         for key in plan.listeners.keys() - self._floors.keys():
             await self._nursery.start(self._hold, key)
         return plan
@@ -88,7 +97,9 @@ class Serving:
         self._pools, self._services = plan.pools, plan.listeners
         if self._look_ups is not None and self._look_ups is not plan.look_ups:
             self._look_ups.stop()
-        self._look_ups = plan.look_ups
+        if self._links is not None and self._links is not plan.links:
+            self._links.stop()
+        self._look_ups, self._links = plan.look_ups, plan.links
         for name, pool in self._pools.items():
             limits = plan.prepared.settings.limits
             pool.serve(plan.prepared.backend_contexts[name], limits.backend_connections, self.elsewhere)
@@ -106,7 +117,8 @@ class Serving:
         service, told = self._services[listener]
         floor = self._floors[listener]
         trace = told.accepted(arrival.host, arrival.port)
-        floor.sessions.start_soon(Session(service, arrival, trace, Visit(entry, self.desk), floor).run)
+        session = _session_of(service.protocol)
+        floor.sessions.start_soon(session(service, arrival, trace, Visit(entry, self.desk), floor).run)
         return True
 
     def retire(self, listener: str, seconds: float) -> None:
@@ -118,6 +130,21 @@ class Serving:
     def _test_lists(self, plan: Plan) -> None:
         if plan.look_ups is not None and plan.look_ups is not self._look_ups:
             self._nursery.start_soon(plan.look_ups.watch)
+
+        if plan.links is not None and plan.links is not self._links:
+            self._nursery.start_soon(plan.links.watch)
+
+    def _links_for(self, prepared: Prepared, look_ups: LookUps | None, trace: ScreeningTrace) -> Links | None:
+        """What messages' links are asked about with; what is there stays while it serves."""
+        settings = prepared.settings
+        if look_ups is None or not any(Checks.of(each, settings).surbl for each in prepared.listeners):
+            return None
+        zones = settings.screening.surbl_zones
+        if self._links is not None and look_ups is self._look_ups and self._links.serves(zones):
+            return self._links
+        from tlsgate.mail.surbl.links import Links  # as in _session_of
+
+        return Links(zones, look_ups.resolver, trace, self._nursery, look_ups.timeout)
 
     async def _hold(self, key: str, task_status: trio.TaskStatus[None]) -> None:
         async with trio.open_nursery() as sessions:
@@ -132,6 +159,14 @@ class Serving:
         self._pump.end_all("shutdown", floor)
         await floor.done.wait()
         self._pump.end_all("shutdown", floor)  # who was on the way to the relay when the others were ended
+
+
+def _session_of(protocol: Protocol) -> type[Session]:
+    if protocol is not Protocol.MX:
+        return LoginSession
+    from tlsgate.mx_session import MxSession  # a tenth of the start, with all that it asks for: only where it is wanted
+
+    return MxSession
 
 
 async def _watch(plan: Plan, trace: AliasesTrace, scope: trio.CancelScope) -> None:

@@ -14,6 +14,7 @@ from tlsgate.config import Action, Dnsbl, Protocol, Screening
 CLIENT, REVERSED = "198.51.100.7", "7.100.51.198"
 POINTER = f"{REVERSED}.in-addr.arpa"
 USERS = Dnsbl(zone="bl.test", protocols=(Protocol.SUBMISSION,))
+SERVERS = Dnsbl(zone="bl.test", protocols=(Protocol.MX,))
 ALL = Checks(dnsbl=True, reverse_dns=True, helo=True)
 
 
@@ -87,3 +88,16 @@ def name_client(server: DnsServer, name: str = "laptop.example.net") -> None:
     """CLIENT has a name that leads back to it."""
     server.says(POINTER, "PTR", has(f"{name}."))
     server.says(name, "A", has(CLIENT))
+
+
+def mx_screener(
+    server: DnsServer,
+    nursery: trio.Nursery,
+    *zones: Dnsbl,
+    checks: Checks,
+    settings: Screening,
+    timeout: float = 5.0,
+) -> tuple[Screener, LookUpRecords]:
+    """For a listener that other servers come to. ``timeout``: seconds."""
+    asked, told = look_ups(server, nursery, *(zones or (SERVERS,)), timeout=timeout)
+    return Screener(asked, checks, settings, "mail.example.org", Protocol.MX), told

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,7 @@ address = "[::]:143"
 tls = "starttls"
 pool = "imap"
 """
+_MX = _SUBMISSION.replace("submission", "mx").replace(":587", ":25") + '[relay]\ndomains = ["example.org"]\n'
 _USERS = '[[dnsbl]]\nzone = "bl.test"\nprotocols = ["submission"]\n'
 _NO_NAMES = '[screening]\nreverse_dns = "off"\nhelo = "off"\n'
 
@@ -59,6 +61,51 @@ def test_who_is_checked_by_what(tmp_path: Path, text: str, dnsbl: bool, reverse_
     checks = Checks.of(config.listeners[0], config)
     assert checks == Checks(dnsbl, reverse_dns, helo)
     assert bool(checks) is (dnsbl or reverse_dns or helo)
+
+
+_FROM_SERVERS = {"reverse_dns", "helo", "spf", "surbl"}
+
+
+@pytest.mark.parametrize(
+    ("text", "checked"),
+    [
+        (_MX, _FROM_SERVERS),
+        (_MX + '[[dnsbl]]\nzone = "bl.test"\n', {"dnsbl"} | _FROM_SERVERS),
+        (_MX + _USERS, _FROM_SERVERS),
+        (_MX + "[screening]\nsurbl_zones = []\n", _FROM_SERVERS - {"surbl"}),
+        (_MX + '[screening]\nsurbl = "off"\n', _FROM_SERVERS - {"surbl"}),
+        (_MX + '[screening]\nspf = "off"\n', _FROM_SERVERS - {"spf"}),
+        (_MX + _NO_NAMES, {"spf", "surbl"}),
+        (_MX + _NO_NAMES + 'spf = "off"\nsurbl_zones = []\n', set()),
+        (_MX + _NO_NAMES + 'spf = "log"\nsurbl = "off"\n', {"spf"}),
+        (_MX + _NO_NAMES + 'spf = "off"\nsurbl = "off"\npregreet_delay = "6s"\n', {"pregreet"}),
+        (_SUBMISSION + _NO_NAMES + 'pregreet_delay = "6s"\n', set()),
+        (_MX.replace("[relay]", 'client_address = "xclient"\n[relay]') + _NO_NAMES, {"reverse_dns", "spf", "surbl"}),
+    ],
+)
+def test_servers_and_their_mail_are_checked_by_what_is_not_off(tmp_path: Path, text: str, checked: set[str]) -> None:
+    config = settings(tmp_path, text)
+    checks = Checks.of(config.listeners[0], config)
+    assert {name for name, asked in asdict(checks).items() if asked} == checked
+    assert bool(checks) is bool(checked)
+
+
+async def test_only_lists_that_somebody_asks_are_kept_tested(tmp_path: Path, nursery: trio.Nursery) -> None:
+    """A test each hour of a list that nobody asks is traffic that its operator may charge for."""
+
+    def zones(*texts: str) -> set[str]:
+        lists = _USERS + '[[dnsbl]]\nzone = "mx.test"\n'
+        config = settings(tmp_path, "".join(texts) + lists)
+        asked = look_ups_for(config, config.listeners, None, LookUpRecords(), nursery)
+        return {each.zone for each in asked.zones} if asked is not None else set()
+
+    assert zones(_SUBMISSION) == {"bl.test"}
+    assert zones(_MX) == {"mx.test"}
+    assert zones(_MX, _SUBMISSION.replace("pools.smtp", "pools.other").replace('"smtp"', '"other"')) == {
+        "bl.test",
+        "mx.test",
+    }
+    assert zones(_IMAP) == set()
 
 
 async def test_they_stay_while_they_ask_the_same(tmp_path: Path, nursery: trio.Nursery) -> None:

@@ -99,6 +99,13 @@ def test_every_verdict_on_helo(helo: Helo, expected: Outcome) -> None:
     assert outcome(Screening(helo=Action.REJECT), Listing(), helo=helo)[0] is expected
 
 
+def test_an_allow_list_is_not_told_as_a_list_of_the_bad() -> None:
+    """Who is turned away goes to complain where the reply points."""
+    listed = (("bl.test", IPv4Address("127.0.0.2")), ("wl.test", IPv4Address("127.0.0.3")))
+    (finding,) = dnsbl_findings(Listing(4, listed, (), 4), {"wl.test"})
+    assert (finding.said, finding.score) == ("listed by bl.test (127.0.0.2), allowed by wl.test (127.0.0.3)", 4)
+
+
 def test_the_reasons_say_what_was_found() -> None:
     """An administrator reads them, and so does the sender of mail that was turned away."""
     findings = [

@@ -52,10 +52,11 @@ def test_what_is_not_active_yet_is_good_and_is_told(
     tmp_path: Path, certificate: Certificate, capsys: pytest.CaptureFixture[str]
 ) -> None:
     text = GOOD.format(chain=certificate.chain, key=certificate.key)
-    text += '[[dnsbl]]\nzone = "zen.spamhaus.org"\n[screening]\nspf = "off"\n'
+    text += '[[routes]]\nmatch = "*"\npool = "imap"\n[screening]\nspf = "off"\n'
     assert check(tmp_path / "c.toml", text) == 0
     out = capsys.readouterr().out
-    assert "screening.spf: not active yet" in out
+    assert "routes: not active yet" in out
+    assert "screening" not in out
 
 
 def test_every_fault_at_once(tmp_path: Path, certificate: Certificate, capsys: pytest.CaptureFixture[str]) -> None:

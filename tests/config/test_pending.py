@@ -57,6 +57,7 @@ connect_timeout = "1s"
 health_interval = "1s"
 login = "same"
 client_address = "proxy-v2"
+long_lines = true
 [[pools.all.backends]]
 address = "a:1"
 tls = "starttls"
@@ -110,7 +111,7 @@ pool = "mx"
 require_tls = true
 [pools.mx]
 backends = [{ address = "a:1" }]
-""": ("listeners[1].protocol", "listeners[1].require_tls"),
+""": (),
     """
 [auth]
 source = ["users-file"]
@@ -201,15 +202,10 @@ pregreet_delay = "1s"
 domains = ["a.test"]
 sender_must_match = true
 aliases_file = "aliases"
+bare_newlines = "normalize"
 [state]
 when_down = "refuse"
-""": (
-        "screening.spf",
-        "screening.surbl_zones",
-        "screening.surbl",
-        "screening.pregreet_delay",
-        "relay.domains",
-    ),
+""": (),
 }
 
 

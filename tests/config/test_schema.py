@@ -20,6 +20,7 @@ from tlsgate.config import (
     Backend,
     BackendTls,
     BackendTlsVersion,
+    BareNewlines,
     ClientAddress,
     Config,
     Dnsbl,
@@ -133,6 +134,12 @@ def test_defaults_by_value(defaults: Config) -> None:
         "surbl": Action.REJECT,
         "pregreet_delay": 0.0,
     }
+    assert asdict(defaults.relay) == {
+        "domains": (),
+        "sender_must_match": False,
+        "aliases_file": None,
+        "bare_newlines": BareNewlines.REJECT,
+    }
     assert asdict(defaults.state) == {"url": None, "when_down": WhenDown.LOCAL}
     assert asdict(defaults.admin) == {"address": HostPort("127.0.0.1", 9090), "token_file": None}
     assert asdict(defaults.log) == {"format": LogFormat.JSON, "level": LogLevel.INFO}
@@ -150,6 +157,7 @@ def test_defaults_of_what_is_named_by_hand(defaults: Config) -> None:
         "client_address": ClientAddress.NONE,
         "connect_timeout": 5.0,
         "health_interval": 10.0,
+        "long_lines": False,
     }
     assert asdict(defaults.pools["imap"].backends[0]) == {
         "address": HostPort("10.0.0.5", 143),

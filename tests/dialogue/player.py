@@ -44,18 +44,22 @@ from tlsgate.dialogue.events import (
 )
 from tlsgate.dialogue.imap import Imap
 from tlsgate.dialogue.imap_backend import ImapBackend
+from tlsgate.dialogue.mx import Mx
 from tlsgate.dialogue.pop3 import Pop3
 from tlsgate.dialogue.pop3_backend import Pop3Backend
-from tlsgate.dialogue.smtp import Abandon, Body, Data, EndOfData, Mail, MailEvent, Rcpt, Submission
+from tlsgate.dialogue.smtp import MessageRules, Smtp
 from tlsgate.dialogue.smtp_backend import SmtpBackend
+from tlsgate.dialogue.smtp_data import LONGEST_LINE
+from tlsgate.dialogue.smtp_events import Abandon, Body, Data, EndOfData, Mail, MailEvent, Rcpt
 from tlsgate.dialogue.smtp_reply import SmtpReply
 from tlsgate.dialogue.smtp_syntax import Parameters
+from tlsgate.dialogue.submission import Submission
 
 HOSTNAME = "mail.example.org"
 IMAP_TAG = "cafe0001"
 
 _LOST = re.compile(r"EndOfData .* fault=|Close message_too_large")
-ServerDialogue = Imap | Pop3 | Submission
+ServerDialogue = Imap | Pop3 | Submission | Mx
 Split = Callable[[bytes], list[bytes]]
 _BACKENDS: dict[str, type[BackendDialogue]] = {
     "imap_backend": ImapBackend,
@@ -79,7 +83,7 @@ def play(transcript: Transcript, split: Split) -> list[Item]:
     items: list[Item] = []
     for groups in play_groups(transcript, split, joined=transcript.splits == "any"):
         items += groups
-    return without_lost_bodies(merged(items))
+    return merged(without_lost_bodies(merged(items)))
 
 
 def play_groups(transcript: Transcript, split: Split, *, joined: bool) -> Iterator[list[Item]]:
@@ -104,9 +108,12 @@ def without_lost_bodies(items: list[Item]) -> list[Item]:
     """Leave out the bodies of messages that can't stand: how much of one was passed on before its fault was seen
     depends on the segments, and the backend never gets its end."""
     kept: list[Item] = []
+    begin = 0
     for kind, value in items:
-        if kind == "E" and _LOST.match(str(value)) and kept and kept[-1][0] == "B":
-            kept.pop()
+        if (kind, value) == ("E", "Data"):
+            begin = len(kept)
+        elif kind == "E" and _LOST.match(str(value)):
+            kept[begin:] = [item for item in kept[begin:] if item[0] != "B"]
         kept.append((kind, value))
     return kept
 
@@ -126,8 +133,9 @@ class ServerPlayer:
         bounds = Bounds(**{name: int(value) for name, value in _pairs(header.get("bounds", ""))})
         offer = Offer(HOSTNAME, tuple(header.get("mechanisms", "PLAIN LOGIN").split()), _listed(header, "capabilities"))
         if self._transcript.protocol == "smtp":
-            size, recipients = int(header.get("size", "1000")), int(header.get("recipients", "100"))
-            return Submission(offer, self._channel, bounds, size=size, recipients=recipients)
+            return Submission(offer, self._channel, bounds, _rules(header))
+        if self._transcript.protocol == "mx":
+            return Mx(offer, self._channel, bounds, _rules(header), require_tls=header.get("require_tls") == "yes")
         return (Imap if self._transcript.protocol == "imap" else Pop3)(offer, self._channel, bounds)
 
     def begun(self) -> list[Item]:
@@ -149,7 +157,7 @@ class ServerPlayer:
             assert not isinstance(event, type(NEED_DATA))
             items += self._told(event)
             if self._handing_over():
-                assert not isinstance(self.dialogue, Submission)
+                assert not isinstance(self.dialogue, Smtp)
                 return [*items, ("H", self.dialogue.handover())]
         return items
 
@@ -170,13 +178,14 @@ class ServerPlayer:
                     self.dialogue.next_event()
                 return [("E", described(event)), ("S", data)]
             case Authenticate():
+                assert not isinstance(self.dialogue, Mx), "nobody logs in at an MX"
                 answer = next(self._answers)
                 said = self.dialogue.send(verdict(answer))
                 if isinstance(self.dialogue, Submission) and (backend := _listed(self._transcript.header, "backend")):
                     self.dialogue.shorten(frozenset(backend))
                 return [("E", described(event)), ("V", answer), ("S", said)]
             case Mail() | Rcpt() | Data() | EndOfData():
-                assert isinstance(self.dialogue, Submission)
+                assert isinstance(self.dialogue, Smtp)
                 answer = next(self._answers)
                 code, _, text = answer.partition(" ")
                 self._over = int(code) == 421
@@ -322,6 +331,16 @@ def _said(verdict: Verdict | None) -> str:
             return f"granted {f'[{code}] ' if code else ''}{text}".strip()
         case Refused(reason, text):
             return f"refused {reason} {text}".strip()
+
+
+def _rules(header: dict[str, str]) -> MessageRules:
+    line = header.get("longest_line", str(LONGEST_LINE))
+    return MessageRules(
+        int(header.get("size", "1000")),
+        int(header.get("recipients", "100")),
+        normalize=header.get("normalize") == "yes",
+        longest_line=None if line == "any" else int(line),
+    )
 
 
 def _words(parameters: Parameters) -> list[str]:

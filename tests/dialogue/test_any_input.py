@@ -34,11 +34,14 @@ from tlsgate.dialogue.events import (
 from tlsgate.dialogue.imap import LONGEST_LITERAL, Imap
 from tlsgate.dialogue.imap_backend import ImapBackend
 from tlsgate.dialogue.imap_syntax import Literal, escaped
+from tlsgate.dialogue.mx import Mx
 from tlsgate.dialogue.pop3 import Pop3
 from tlsgate.dialogue.pop3_backend import Pop3Backend
-from tlsgate.dialogue.smtp import Body, Data, EndOfData, Mail, MailEvent, Rcpt, Submission
+from tlsgate.dialogue.smtp import MessageRules, Smtp
 from tlsgate.dialogue.smtp_backend import SmtpBackend
+from tlsgate.dialogue.smtp_events import Body, Data, EndOfData, Mail, MailEvent, Rcpt
 from tlsgate.dialogue.smtp_reply import SmtpReply
+from tlsgate.dialogue.submission import Submission
 
 # Begins with what no IMAP tag holds, since a tag is the one thing of a client's that is said again.
 SECRET = b'%hunter2"'
@@ -49,6 +52,7 @@ _LINES = {
     "pop3": re.compile(rb"(?:\+OK|-ERR|\+ )[ -~]*\r\n|[A-Z][ -~]*\r\n|\.\r\n"),
     "smtp": re.compile(rb"[2-5]\d\d[ -][ -~]*\r\n"),
 }
+_LINES["mx"] = _LINES["smtp"]
 _COMMON = [b"\r\n", b"\n", b"\r", b"\0", b"*\r\n", b"=\r\n", b" ", _PLAIN + b"\r\n", sasl.encode(SECRET) + b"\r\n"]
 _SAID = {
     "imap": [
@@ -96,11 +100,16 @@ _SAID = {
         b"DATA\r\n",
         b".\r\n",
         b"BDAT 3 LAST\r\n",
+        b"BDAT 4\r\na\r\n.",
+        b"BDAT 0\r\n",
+        b"BDAT 0 LAST\r\n",
+        b"BDAT 99\r\n",
         b"RSET\r\n",
         b"VRFY x\r\n",
         b"QUIT\r\n",
     ],
 }
+_SAID["mx"] = _SAID["smtp"]
 _HEARD = {
     "imap": [
         b"* OK [CAPABILITY IMAP4rev1 STARTTLS AUTH=PLAIN SASL-IR] hi\r\n",
@@ -142,7 +151,7 @@ _BACKENDS: dict[str, type[BackendDialogue]] = {"imap": ImapBackend, "pop3": Pop3
 
 _sizes = st.lists(st.integers(1, 40), min_size=1, max_size=6)
 _verdicts = st.lists(st.booleans(), max_size=8)
-_answers = st.lists(st.sampled_from([250, 354, 451, 550]), max_size=8)
+_answers = st.lists(st.sampled_from([250, 250, 354, 421, 451, 550]), max_size=8)
 
 
 def _input(phrases: list[bytes]) -> st.SearchStrategy[bytes]:
@@ -168,9 +177,11 @@ class Client:
         self._channel = channel
         self._verdicts, self._answers = iter(verdicts), iter(answers)
         offer = Offer("mail.example.org")
-        self.dialogue: Imap | Pop3 | Submission
+        self.dialogue: Imap | Pop3 | Submission | Mx
         if protocol == "smtp":
-            self.dialogue = Submission(offer, channel, _BOUNDS, size=60, recipients=2)
+            self.dialogue = Submission(offer, channel, _BOUNDS, MessageRules(60, 2))
+        elif protocol == "mx":
+            self.dialogue = Mx(offer, channel, _BOUNDS, MessageRules(60, 2))
         else:
             self.dialogue = (Imap if protocol == "imap" else Pop3)(offer, channel, _BOUNDS)
         self._said(self.dialogue.greeting())
@@ -196,12 +207,15 @@ class Client:
     def _told(self, event: ServerEvent | MailEvent | NeedData) -> None:
         match event:
             case Authenticate(_, who):
-                assert self._channel is Channel.ENCRYPTED
+                assert self._channel is Channel.ENCRYPTED and not isinstance(self.dialogue, Mx)
                 self._said(self.dialogue.send(Granted()) if next(self._verdicts, False) else self._refused(who))
             case Mail() | Rcpt() | Data() | EndOfData():
-                assert isinstance(self.dialogue, Submission)
-                code = 354 if isinstance(event, Data) else next(self._answers, 250)
-                self._said(self.dialogue.answer(SmtpReply(code, ("ok",))))
+                assert isinstance(self.dialogue, Smtp)
+                code = next(self._answers, 250)
+                said = self.dialogue.answer(SmtpReply(354 if isinstance(event, Data) and code < 400 else code, ("ok",)))
+                assert said or isinstance(event, Data)
+                if said:
+                    self._said(said)
             case Body(data):
                 assert b"\n" not in data.replace(b"\r\n", b"") and b"\r" not in data.replace(b"\r\n", b"")
             case CleartextAuthRefused(data):
@@ -217,10 +231,10 @@ class Client:
                 pytest.fail("not an event")
             case _:
                 self._said(event.data)
-        self.over = self.over or self.dialogue.state.name == "GRANTED"
+        self.over = self.over or self.dialogue.state.name in ("GRANTED", "CLOSED")
 
     def _refused(self, who: Credentials) -> bytes:
-        assert who.user
+        assert who.user and not isinstance(self.dialogue, Mx)
         return self.dialogue.send(Refused(Refusal.AUTHENTICATION_FAILED))
 
     def _said(self, data: bytes) -> None:
@@ -230,7 +244,7 @@ class Client:
         assert SECRET not in data and _PLAIN not in data and sasl.encode(SECRET) not in data
 
 
-@pytest.mark.parametrize("protocol", ["imap", "pop3", "smtp"])
+@pytest.mark.parametrize("protocol", ["imap", "pop3", "smtp", "mx"])
 @pytest.mark.parametrize("channel", list(Channel))
 @settings(max_examples=300, deadline=None)
 @given(st.data(), _sizes, _verdicts, _answers)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -21,14 +22,18 @@ from tlsgate.dialogue.events import (
     Refusal,
     Refused,
     RemoteProtocolError,
+    Reply,
 )
 from tlsgate.dialogue.imap import Imap
 from tlsgate.dialogue.imap_backend import ImapBackend
+from tlsgate.dialogue.mx import Mx
 from tlsgate.dialogue.pop3 import Pop3
 from tlsgate.dialogue.pop3_backend import Pop3Backend
-from tlsgate.dialogue.smtp import Mail, Submission
+from tlsgate.dialogue.smtp import MessageRules
 from tlsgate.dialogue.smtp_backend import SmtpBackend
+from tlsgate.dialogue.smtp_events import Data, EndOfData, Mail, Rcpt
 from tlsgate.dialogue.smtp_reply import SmtpReply
+from tlsgate.dialogue.submission import Submission
 
 Dialogue = Imap | Pop3 | Submission
 
@@ -45,7 +50,7 @@ _QUITS = {"imap": b"a LOGOUT\r\n", "pop3": b"QUIT\r\n", "smtp": b"QUIT\r\n"}
 def _dialogue(protocol: str, bounds: Bounds | None = None) -> Dialogue:
     bounds = bounds or Bounds()
     if protocol == "smtp":
-        return Submission(_OFFER, Channel.ENCRYPTED, bounds, size=1000, recipients=2)
+        return Submission(_OFFER, Channel.ENCRYPTED, bounds, MessageRules(1000, 2))
     return (Imap if protocol == "imap" else Pop3)(_OFFER, Channel.ENCRYPTED, bounds)
 
 
@@ -124,6 +129,51 @@ def test_the_last_refusal_leads_to_the_end(protocol: str) -> None:
     dialogue.send(Refused(Refusal.AUTHENTICATION_FAILED))
     event = dialogue.next_event()
     assert isinstance(event, Close) and event.reason is Ending.AUTH_ATTEMPTS
+
+
+@pytest.fixture
+def mx() -> Mx:
+    return Mx(_OFFER, Channel.CLEARTEXT, Bounds(), MessageRules(1000, 2))
+
+
+def test_mx_is_over_when_it_is(mx: Mx) -> None:
+    """Whatever reason: nothing that came before is answered behind it."""
+    mx.receive(b"EHLO x\r\nQUIT\r\nMAIL FROM:<>\r\n")
+    assert isinstance(mx.next_event(), Reply)
+    assert isinstance(mx.next_event(), Close)
+    with pytest.raises(LocalProtocolError):
+        mx.next_event()
+
+
+@pytest.mark.parametrize("reason", [Ending.IDLE_TIMEOUT, Ending.SHUTDOWN, Ending.DNSBL])
+def test_mx_can_be_ended_at_any_time(reason: Ending) -> None:
+    """In the middle of a chunk too: one line, then nothing more."""
+    for said in (b"", b"EHLO x\r\n", b"EHLO x\r\nMAIL FROM:<>\r\nRCPT TO:<a@b.example>\r\nBDAT 9\r\nx"):
+        dialogue = Mx(_OFFER, Channel.CLEARTEXT, Bounds(), MessageRules(1000, 2))
+        dialogue.receive(said)
+        while (event := dialogue.next_event()) is not NEED_DATA:
+            if isinstance(event, Mail | Rcpt | Data):
+                dialogue.answer(SmtpReply(250))
+        line = dialogue.ending(reason, "list.example")
+        assert re.fullmatch(rb"(?:421|554) [45][ -~]+: list.example\r\n", line)
+        with pytest.raises(LocalProtocolError):
+            dialogue.next_event()
+
+
+def test_mx_asks_one_thing_after_another(mx: Mx) -> None:
+    """An answer too many, or an event too early, would put a reply in the place of another one."""
+    mx.receive(b"EHLO x\r\nMAIL FROM:<>\r\nRCPT TO:<a@b.example>\r\nBDAT 0 LAST\r\nNOOP\r\n")
+    with pytest.raises(LocalProtocolError):
+        mx.answer(SmtpReply(250))
+    assert isinstance(mx.next_event(), Reply)
+    for kind, said in ((Mail, b"250 \r\n"), (Rcpt, b"250 \r\n"), (Data, b""), (EndOfData, b"250 \r\n")):
+        assert isinstance(mx.next_event(), kind)
+        with pytest.raises(LocalProtocolError):
+            mx.next_event()
+        assert mx.answer(SmtpReply(250)) == said
+        with pytest.raises(LocalProtocolError):
+            mx.answer(SmtpReply(250))
+    assert mx.next_event() == Reply(b"250 2.0.0 Ok\r\n")
 
 
 def test_smtp_answers_only_what_was_asked() -> None:

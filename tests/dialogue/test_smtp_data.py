@@ -27,9 +27,11 @@ def _cut(data: bytes, sizes: list[int]) -> list[bytes]:
     return pieces
 
 
-def _fed(pieces: list[bytes], limit: int = 1000, *, normalize: bool = False) -> tuple[bytes, DataDecoder]:
+def _fed(
+    pieces: list[bytes], limit: int = 1000, *, normalize: bool = False, longest_line: int | None = 998
+) -> tuple[bytes, DataDecoder]:
     """What was passed on, and the decoder; what came behind the end is in ``rest`` whole."""
-    decoder = DataDecoder(limit, normalize=normalize)
+    decoder = DataDecoder(limit, normalize=normalize, longest_line=longest_line)
     passed = b""
     for number, piece in enumerate(pieces):
         passed += decoder.feed(piece)
@@ -77,12 +79,12 @@ def test_no_reader_sees_two_messages(data: bytes, sizes: list[int]) -> None:
         assert not re.search(rb"\r(?!\n)|(?<!\r)\n|\0", whole)
 
 
-@given(_octets, _sizes, st.integers(0, 20))
-def test_segments_mean_nothing(data: bytes, sizes: list[int], limit: int) -> None:
+@given(_octets, _sizes, st.integers(0, 20), st.booleans(), st.integers(0, 20))
+def test_segments_mean_nothing(data: bytes, sizes: list[int], limit: int, normalize: bool, longest_line: int) -> None:
     """Also which fault is told, when there are several."""
     data += b"\r\n.\r\n" + data
-    passed, decoder = _fed(_cut(data, sizes), limit)
-    at_once, whole = _fed([data], limit)
+    passed, decoder = _fed(_cut(data, sizes), limit, normalize=normalize, longest_line=longest_line)
+    at_once, whole = _fed([data], limit, normalize=normalize, longest_line=longest_line)
     assert (decoder.fault, decoder.size, decoder.rest) == (whole.fault, whole.size, whole.rest)
     if whole.fault is None:
         assert passed == at_once
@@ -181,3 +183,57 @@ def test_the_end_is_looked_for_behind_a_fault() -> None:
     assert decoder.ended
     assert passed == b""
     assert decoder.rest == b"QUIT\r\n"
+
+
+# -- lines that are too long (RFC 5321 4.5.3.1.6) --------------------------------------------------------
+
+
+def _first_wrong(data: bytes, longest_line: int) -> BodyFault | None:
+    """RFC 5321's words, line by line, of what comes before the end of data; a wrong octet goes before a long line."""
+    for line in data.split(b"\r\n"):
+        wrong = re.search(rb"[\r\n\0]", line)
+        sound = line[: wrong.start()] if wrong else line
+        if len(sound.removeprefix(b".")) > longest_line:
+            return BodyFault.LONG_LINE
+        if wrong:
+            return {b"\r": BodyFault.BARE_CR, b"\n": BodyFault.BARE_LF, b"\0": BodyFault.NUL}[wrong.group()]
+    return None
+
+
+@given(_octets, _sizes, st.integers(0, 12))
+def test_the_first_fault_is_told(data: bytes, sizes: list[int], longest_line: int) -> None:
+    """A line is as long as what its receiver gets, whatever segments it comes in."""
+    _, decoder = _fed(_cut(data + b"\r\n.\r\n", sizes), longest_line=longest_line)
+    assert decoder.fault is _first_wrong(_before_end(data), longest_line)
+
+
+def test_the_longest_line() -> None:
+    """998 octets, with a stuffed dot 999; at a message's beginning, behind another line, and once more."""
+    for before in (b"", b"\r\n", b"x" * 998 + b"\r\n", b"." * 999 + b"\r\n", b"x\r\n" * 700):
+        for line in (b"x" * 998, b"." * 999, b"." + b"x" * 998):
+            for sizes in ([1], [16384], [997, 3]):
+                _, decoder = _fed(_cut(before + line + b"\r\n.\r\n", sizes), 10_000)
+                assert decoder.fault is None
+                _, decoder = _fed(_cut(before + line + b"x\r\n.\r\n", sizes), 10_000)
+                assert decoder.fault is BodyFault.LONG_LINE
+
+
+def test_a_long_line_needs_no_end_to_be_known() -> None:
+    """Else all of it is passed on before it is refused."""
+    decoder = DataDecoder(10_000)
+    assert decoder.feed(b"x" * 998) == b"x" * 998
+    assert decoder.feed(b"x") == b""
+    assert decoder.fault is BodyFault.LONG_LINE
+
+
+def test_lines_of_any_length() -> None:
+    """For a backend that copes with them."""
+    passed, decoder = _fed([b"x" * 9000, b"\r\n.\r\n"], 10_000, longest_line=None)
+    assert (passed, decoder.fault) == (b"x" * 9000 + b"\r\n", None)
+
+
+def test_a_long_line_is_told_before_a_size() -> None:
+    """And what is wrong behind it changes nothing."""
+    for sizes in ([1], [100], [10_000]):
+        _, decoder = _fed(_cut(b"x\r\n" * 50 + b"x" * 999 + b"\n\r\n.\r\n", sizes), 10)
+        assert decoder.fault is BodyFault.LONG_LINE

@@ -6,12 +6,14 @@ answers depend on how the network cut the octets up.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.dialogue.player import Split, byte_by_byte, play, play_groups, whole, without_lost_bodies
-from tests.dialogue.transcript import BACKEND_SIDE, SERVER_SIDE, TRANSCRIPTS, Transcript, load_all
+from tests.dialogue.transcript import BACKEND_SIDE, SERVER_SIDE, TRANSCRIPTS, Item, Transcript, load_all
 
 ALL = load_all(*SERVER_SIDE, *BACKEND_SIDE)
 CUTTABLE = [transcript for transcript in ALL if transcript.splits != "none"]
@@ -36,10 +38,15 @@ def _cut(sizes: list[int]) -> Split:
     return split
 
 
+def _edged(groups: Iterable[Iterable[Item]]) -> list[Item]:
+    """The groups' items in one list, which shows where each group begins."""
+    return [item for group in groups for item in (("G", ""), *group)]
+
+
 @pytest.mark.parametrize("transcript", ALL, ids=_name)
 def test_as_written(transcript: Transcript) -> None:
-    told = [without_lost_bodies(items) for items in play_groups(transcript, whole, joined=False)]
-    assert told == [list(group.expected) for phase in transcript.phases for group in phase]
+    told = without_lost_bodies(_edged(play_groups(transcript, whole, joined=False)))
+    assert told == _edged(group.expected for phase in transcript.phases for group in phase)
 
 
 @pytest.mark.parametrize("split", [whole, byte_by_byte])

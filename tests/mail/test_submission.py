@@ -23,9 +23,12 @@ from tests.state.test_valkey import started as started  # the fixture
 from tests.test_session import right_here
 from tlsgate.admission.rules import AddressRules
 from tlsgate.config import Limits, LoginMode, Protocol, Rate, TlsMode, WhenDown
+from tlsgate.dialogue.client import ClientFacts
+from tlsgate.dialogue.smtp_events import Mail
 from tlsgate.dialogue.smtp_syntax import Path
 from tlsgate.mail.aliases import NOT_YOURS, Aliases, read_aliases
 from tlsgate.mail.quotas import TOO_MANY_MESSAGES, TOO_MANY_RECIPIENTS
+from tlsgate.mail.stamp import Stamp
 from tlsgate.mail.submission import Senders, SubmissionPolicy
 from tlsgate.state.memory import Memory
 
@@ -33,6 +36,8 @@ pytestmark = pytest.mark.timeout(60)
 
 QUOTAS = Limits(messages_per_user=Rate(2, 3600.0), recipients_per_user=Rate(3, 3600.0))
 NO_RULES = AddressRules()
+STAMP = Stamp("gate.test", ClientFacts(None, None), None, logged_in=True)
+BOB = Path("bob@b.test")
 
 
 class Trace:
@@ -55,10 +60,10 @@ async def test_each_quota_has_its_own_reply_and_is_told_once_a_minute_and_user()
     """A line for each refusal would let one user fill the disk; no line for the next user would hide that one."""
     clock, trace = Clock(), Trace()
     store = Memory(clock)
-    first, second, other = (SubmissionPolicy(user, store, QUOTAS, None, trace) for user in ("ann", "ANN", "bob"))
+    first, second, other = (SubmissionPolicy(user, store, QUOTAS, None, trace, STAMP) for user in ("ann", "ANN", "bob"))
     assert [await first.message() for _ in range(3)] == [None, None, TOO_MANY_MESSAGES]
     assert await second.message() == TOO_MANY_MESSAGES
-    assert [await second.recipient() for _ in range(4)] == [None, None, None, TOO_MANY_RECIPIENTS]
+    assert [await second.recipient(BOB) for _ in range(4)] == [BOB, BOB, BOB, TOO_MANY_RECIPIENTS]
     assert [await other.message() for _ in range(3)] == [None, None, TOO_MANY_MESSAGES]
     clock.now += 60
     assert await first.message() == TOO_MANY_MESSAGES
@@ -73,14 +78,14 @@ async def test_each_quota_has_its_own_reply_and_is_told_once_a_minute_and_user()
 
 async def test_senders_are_asked_about_only_where_they_must_match() -> None:
     trace, store = Trace(), Memory(Clock())
-    lax = SubmissionPolicy("ann@a.test", store, QUOTAS, None, trace)
-    strict = SubmissionPolicy("ann@a.test", store, QUOTAS, read_aliases(b"ann@a.test: sales@a.test\n"), trace)
+    lax = SubmissionPolicy("ann@a.test", store, QUOTAS, None, trace, STAMP)
+    strict = SubmissionPolicy("ann@a.test", store, QUOTAS, read_aliases(b"ann@a.test: sales@a.test\n"), trace, STAMP)
     for mailbox in ("eve@a.test", "ann@a.test", "", "ann"):
-        assert await lax.sender(Path(mailbox)) is None
+        assert await lax.sender(Mail(Path(mailbox), ())) is None
     for mailbox in ("Ann@a.test", "sales@A.test", ""):
-        assert await strict.sender(Path(mailbox)) is None
+        assert await strict.sender(Mail(Path(mailbox), ())) is None
     for mailbox in ("eve@a.test", "ann"):
-        assert await strict.sender(Path(mailbox)) == NOT_YOURS
+        assert await strict.sender(Mail(Path(mailbox), ())) == NOT_YOURS
     assert trace.told == [("eve@a.test", True), ("ann", False)]
 
 
@@ -91,7 +96,7 @@ async def test_quotas_hold_over_replicas(started: RedisServer) -> None:
     """A thief would else have them once at each gateway."""
     trace = Trace()
     async with replicas(started.server, 2) as stores:
-        first, second = (SubmissionPolicy("ann", store, QUOTAS, None, trace) for store in stores)
+        first, second = (SubmissionPolicy("ann", store, QUOTAS, None, trace, STAMP) for store in stores)
         assert [await each.message() for each in (first, second, first, second)] == [
             None,
             None,
@@ -105,7 +110,7 @@ async def test_a_shared_state_that_is_away(redis: RedisServer, when_down: WhenDo
     """By our own counts, or not now: never without a quota. Nobody is said to be over one that nobody has counted."""
     trace = Trace()
     async with replicas(redis.server, 1, when_down) as (store,):
-        ann = SubmissionPolicy("ann", store, QUOTAS, None, trace)
+        ann = SubmissionPolicy("ann", store, QUOTAS, None, trace, STAMP)
         said = [await ann.message() for _ in range(3)]
     if when_down is WhenDown.REFUSE:
         assert said == [TOO_MANY_MESSAGES] * 3

@@ -32,7 +32,7 @@ def test_what_two_have_counted_is_twice_what_one_has() -> None:
     assert merged.connections == {("accepted",): 4}
     assert merged.handshakes == {("TLSv1.3", "TLS_AES_128_GCM_SHA256", "ok"): 2}
     assert merged.phases[Phase.RELAY] == 2
-    assert merged.submission_refused == {("messages",): 2}
+    assert merged.mail_refused == {("messages",): 2}
     assert (merged.up, merged.down) == (6, 8)
     assert sum(merged.session_seconds.counts) == 2
     assert merged.session_seconds.total == 4.0

@@ -29,7 +29,7 @@ CONTRACT = {
     "tlsgate_backend_connect_seconds": {"pool", "backend"},
     "tlsgate_backend_failures": {"pool", "backend", "reason"},
     "tlsgate_messages": {"listener", "result"},
-    "tlsgate_submission_refused": {"listener", "rule"},
+    "tlsgate_mail_refused": {"listener", "rule"},
     "tlsgate_screening": {"check", "result"},
     "tlsgate_certificate_expiry_timestamp_seconds": {"certificate"},
     "tlsgate_config_reload": {"result"},

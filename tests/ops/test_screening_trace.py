@@ -20,6 +20,8 @@ def test_what_befalls_servers_and_lists_is_logged_without_a_customer_s_key() -> 
     zone = "0123456789abcdef0123456789abcdef.bl.example.org"
     trace.dnsbl_zone_off(zone, "it lists everybody")
     trace.dnsbl_zone_on(zone)
+    trace.surbl_zone_off(zone, "it lists everybody")
+    trace.surbl_zone_on(zone)
     trace.screening_fault("dnsbl", "ValueError")
     log.close()
     events = [json.loads(line) for line in output.getvalue().splitlines()]
@@ -28,6 +30,8 @@ def test_what_befalls_servers_and_lists_is_logged_without_a_customer_s_key() -> 
         {"level": "info", "event": "dns_up"},
         {"level": "error", "event": "dnsbl_zone_off", "zone": "bl.example.org", "reason": "it lists everybody"},
         {"level": "info", "event": "dnsbl_zone_on", "zone": "bl.example.org"},
+        {"level": "error", "event": "surbl_zone_off", "zone": "bl.example.org", "reason": "it lists everybody"},
+        {"level": "info", "event": "surbl_zone_on", "zone": "bl.example.org"},
         {"level": "error", "event": "screening_fault", "check": "dnsbl", "reason": "ValueError"},
     ]
 
@@ -39,5 +43,6 @@ def test_each_check_is_counted() -> None:
     trace.dnsbl("bl.example.org", "listed")
     trace.screened("dnsbl", "reject")
     trace.screened("dnsbl", "reject")
+    trace.surbl("multi.example.org", "not_listed")
     log.close()
-    assert dict(counted.results) == {("dnsbl", "listed"): 1, ("dnsbl", "reject"): 2}
+    assert dict(counted.results) == {("dnsbl", "listed"): 1, ("dnsbl", "reject"): 2, ("surbl", "not_listed"): 1}

@@ -61,7 +61,7 @@ def test_refusals_by_the_rules_of_submission_are_counted_and_their_news_logged()
     for news in (True, False):
         session.quota_refused("messages", news)
         session.sender_refused("boss@example.org", news)
-    assert told.metrics.listener("imaps").submission_refused == {("messages",): 2, ("sender",): 2}
+    assert told.metrics.listener("imaps").mail_refused == {("messages",): 2, ("sender",): 2}
     quota, sender = told.events()
     assert {key: quota[key] for key in ("event", "level", "client", "user", "quota")} == {
         "event": "quota", "level": "warning", "client": "203.0.113.7", "user": "ann", "quota": "messages",
@@ -69,3 +69,45 @@ def test_refusals_by_the_rules_of_submission_are_counted_and_their_news_logged()
     assert {key: sender[key] for key in ("event", "level", "user", "from")} == {
         "event": "sender_refused", "level": "warning", "user": "ann", "from": "boss@example.org",
     }  # fmt: skip
+
+
+def test_mail_of_servers_that_is_not_taken_has_its_sender_and_its_reason() -> None:
+    """A postmaster who is asked "where is my mail" has nothing else to look for."""
+    told = Told()
+    session = told.trace.accepted("203.0.113.7", 4711)
+    session.recipient_refused("eve@sender.example", "ann@elsewhere.example", "not_ours")
+    session.screened("reject", 3, "listed by bl.test (127.0.0.2)", "eve@sender.example")
+    session.screened("pass", 1, "SPF softfail for sender.example (~all)", "")
+    session.no_backend("192.0.2.1:25: refused")
+    session.backend_used("192.0.2.2:25")
+    session.message("accepted", "eve@sender.example", 2, 1000, "250 2.0.0 Queued")
+    session.ended("ok", "client closed")
+    assert told.metrics.listener("imaps").mail_refused == {("relay",): 1}
+    assert told.metrics.listener("imaps").messages == {("accepted",): 1}
+    refused, rejected, passed, no_backend, message, ended = told.events()
+    assert {key: refused[key] for key in ("event", "level", "client", "from", "to", "reason")} == {
+        "event": "recipient_refused", "level": "warning", "client": "203.0.113.7", "from": "eve@sender.example",
+        "to": "ann@elsewhere.example", "reason": "not_ours",
+    }  # fmt: skip
+    assert {key: rejected[key] for key in ("event", "level", "result", "score", "reason", "from")} == {
+        "event": "screened", "level": "warning", "result": "reject", "score": 3,
+        "reason": "listed by bl.test (127.0.0.2)", "from": "eve@sender.example",
+    }  # fmt: skip
+    assert (passed["level"], passed["result"], passed["from"]) == ("info", "pass", "")
+    assert {key: no_backend[key] for key in ("event", "level", "reason")} == {
+        "event": "no_backend", "level": "warning", "reason": "192.0.2.1:25: refused",
+    }  # fmt: skip
+    assert (message["from"], message["recipients"], message["reply"]) == ("eve@sender.example", 2, "250 2.0.0 Queued")
+    assert (ended["event"], ended["backend"]) == ("session", "192.0.2.2:25")
+
+
+def test_octets_in_clear_and_over_tls_are_one_session_s() -> None:
+    told = Told()
+    session = told.trace.accepted("203.0.113.7", 4711)
+    session.relaying()
+    session.relayed(10, 20)
+    session.relaying()
+    session.relayed(300, 400)
+    session.ended("ok", "client closed")
+    (event,) = told.events()
+    assert (event["bytes_in"], event["bytes_out"]) == (310, 420)

@@ -73,7 +73,7 @@ def test_a_user_over_its_quotas(strict: Gateway, user: User) -> None:
         wait_for_mail(reader, 2)
     assert strict.event("quota", lambda event: event["user"] == user.name)["quota"] == "recipients"
     assert [event["quota"] for event in strict.events("quota") if event["user"] == user.name] == ["recipients"]
-    wait_until(lambda: strict.metric("tlsgate_submission_refused_total", rule="recipients") >= 2, "both are counted")
+    wait_until(lambda: strict.metric("tlsgate_mail_refused_total", rule="recipients") >= 2, "both are counted")
 
 
 def test_a_user_with_too_many_messages(strict: Gateway, user: User) -> None:

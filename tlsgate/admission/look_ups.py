@@ -25,26 +25,33 @@ class LookUpTrace(DnsblTrace, ResolverTrace, Interface):
 
 @dataclass(frozen=True, slots=True)
 class Checks:
-    """What the clients of a listener are checked by. ``helo``: by the name's form, without the DNS."""
+    """What the clients of a listener, and the mail that they bring, are checked by."""
 
     dnsbl: bool
     reverse_dns: bool
     helo: bool
+    spf: bool = False
+    surbl: bool = False
+    pregreet: bool = False
 
     @classmethod
     def of(cls, listener: config.Listener, settings: Config) -> Checks:
         """What the config wants. XCLIENT tells a backend the client's name, so it is asked for whatever is screened."""
-        submission = listener.protocol is Protocol.SUBMISSION
+        mx = listener.protocol is Protocol.MX
+        mail = mx or listener.protocol is Protocol.SUBMISSION
         screening = settings.screening
         told = settings.pools[listener.pool].client_address is ClientAddress.XCLIENT
         return cls(
-            dnsbl=submission and any(listener.protocol in each.protocols for each in settings.dnsbl),
-            reverse_dns=told or (submission and screening.reverse_dns is not Action.OFF),
-            helo=submission and screening.helo is not Action.OFF,
+            dnsbl=mail and any(listener.protocol in each.protocols for each in settings.dnsbl),
+            reverse_dns=told or (mail and screening.reverse_dns is not Action.OFF),
+            helo=mail and screening.helo is not Action.OFF,
+            spf=mx and screening.spf is not Action.OFF,
+            surbl=mx and screening.surbl is not Action.OFF and bool(screening.surbl_zones),
+            pregreet=mx and screening.pregreet_delay > 0,
         )
 
     def __bool__(self) -> bool:
-        return self.dnsbl or self.reverse_dns or self.helo
+        return self.dnsbl or self.reverse_dns or self.helo or self.spf or self.surbl or self.pregreet
 
 
 class LookUps:
@@ -98,9 +105,11 @@ def look_ups_for(
     nursery: trio.Nursery,
 ) -> LookUps | None:
     """What ``listeners`` ask with, None when none asks. ``kept``: what is there, and stays while it serves."""
+    listeners = list(listeners)
     if not any(Checks.of(each, settings) for each in listeners):
         return None
-    zones = tuple(each for each in settings.dnsbl if Protocol.SUBMISSION in each.protocols)  # nobody asks others yet
+    served = {each.protocol for each in listeners}
+    zones = tuple(each for each in settings.dnsbl if served.intersection(each.protocols))
     if kept is not None and kept.serves(settings.dns, zones):
         return kept
     return LookUps(settings.dns, zones, trace, nursery)

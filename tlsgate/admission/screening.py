@@ -6,7 +6,7 @@ The DNS being down never turns mail away for good: what it leaves open can only 
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from tlsgate.admission.dnsbl import Listing
@@ -63,12 +63,12 @@ def decide(findings: Iterable[Finding], settings: Screening) -> Decision:
     return Decision(outcome, score, tuple(each.said for each in findings))
 
 
-def dnsbl_findings(listing: Listing) -> list[Finding]:
-    """What DNS lists say. Their weights are the config's."""
+def dnsbl_findings(listing: Listing, allow_lists: Collection[str] = ()) -> list[Finding]:
+    """What DNS lists say. Their weights are the config's. ``allow_lists``: zones that no client is to complain to."""
     findings = []
     if listing.listed:
-        zones = ", ".join(f"{zone} ({answer})" for zone, answer in listing.listed)
-        findings.append(Finding("dnsbl", f"listed by {zones}", Action.SCORE, listing.score))
+        words = (f"{'allowed' if zone in allow_lists else 'listed'} by {zone} ({at})" for zone, at in listing.listed)
+        findings.append(Finding("dnsbl", ", ".join(words), Action.SCORE, listing.score))
     if listing.unknown:
         said = f"no answer of {', '.join(listing.unknown)}"
         findings.append(Finding("dnsbl", said, Action.SCORE, listing.least - listing.score, temporary=True))

@@ -14,6 +14,7 @@ from tlsgate.cli import arguments
 _COMMANDS = {
     "run": "serve until SIGTERM or SIGINT; SIGHUP reloads the config",
     "check": "parse the config, load what it names, print what would be served",
+    "doctor": "look at a deployment from outside: what is wrong, why it matters, what to do",
     "ban": "refuse a network from now on, for a while",
     "unban": "end a ban before its time",
     "bans": "list who is banned",
@@ -22,6 +23,7 @@ _COMMANDS = {
 _ARGUMENTS = {
     "run": arguments.config,
     "check": arguments.config,
+    "doctor": arguments.doctor,
     "ban": arguments.ban,
     "unban": arguments.unban,
     "bans": arguments.bans,

@@ -11,6 +11,15 @@ def config(command: argparse.ArgumentParser) -> None:
     command.add_argument("--config", type=Path, required=True, metavar="FILE", help="the TOML config file")
 
 
+def doctor(command: argparse.ArgumentParser) -> None:
+    """What to look at, and how to show what is found."""
+    config(command)
+    command.add_argument(
+        "--domain", type=_domain, metavar="DOMAIN", help="one whose mail comes here: its MX and SPF are looked at too"
+    )
+    command.add_argument("--json", action="store_true", help="a list: about, severity, what, why, do")
+
+
 def admin(command: argparse.ArgumentParser) -> None:
     """Where a running gateway is asked, and by whose leave."""
     command.add_argument("--config", type=Path, metavar="FILE", help="the gateway's config: has address and token file")
@@ -57,6 +66,16 @@ def _address(text: str) -> object:
         return parse_address(text)
     except Wrong as wrong:
         raise argparse.ArgumentTypeError(str(wrong) or 'use "host:port", "[v6]:port" or "unix:/path"') from None
+
+
+def _domain(text: str) -> str:
+    from tlsgate.config.fault import Wrong
+    from tlsgate.config.values import parse_domain
+
+    try:
+        return parse_domain(text)
+    except Wrong:
+        raise argparse.ArgumentTypeError('use a domain in ASCII, such as "example.org"') from None
 
 
 def _duration(text: str) -> float:

@@ -93,6 +93,13 @@ class Action(StrEnum):
     REJECT = "reject"
 
 
+class BareNewlines(StrEnum):
+    """What becomes of a message with CRs or LFs that are no line ends."""
+
+    REJECT = "reject"
+    NORMALIZE = "normalize"
+
+
 class WhenDown(StrEnum):
     """What holds while the shared state can't be reached: this host's own counters, or nobody gets in."""
 

@@ -7,7 +7,7 @@ from enum import Enum
 
 from msgspec.structs import fields
 
-from tlsgate.config.enums import AuthSource, LoginMode, Mechanism, Protocol
+from tlsgate.config.enums import AuthSource, LoginMode, Mechanism
 from tlsgate.config.fault import KeyPath, dotted
 from tlsgate.config.schema import Config, Section
 
@@ -15,8 +15,6 @@ from tlsgate.config.schema import Config, Section
 # What is built loses its line. "[]" stands for any index, "*" for any name.
 PENDING: Mapping[str, tuple[Enum, ...]] = {
     "tls.client_ca": (),
-    "listeners[].protocol": (Protocol.IMAP, Protocol.POP3, Protocol.SUBMISSION),
-    "listeners[].require_tls": (),
     "pools.*.login": (LoginMode.NONE,),
     "pools.*.master_user": (),
     "pools.*.master_separator": (),
@@ -26,11 +24,6 @@ PENDING: Mapping[str, tuple[Enum, ...]] = {
     "auth.mechanisms": (Mechanism.PLAIN, Mechanism.LOGIN),
     "auth.auth_http": (),
     "auth.oauth": (),
-    "screening.spf": (),
-    "screening.surbl_zones": (),
-    "screening.surbl": (),
-    "screening.pregreet_delay": (),
-    "relay.domains": (),
 }
 
 

@@ -18,6 +18,7 @@ from tlsgate.config.enums import (
     AuthSource,
     BackendTls,
     BackendTlsVersion,
+    BareNewlines,
     ClientAddress,
     LogFormat,
     LoginMode,
@@ -102,7 +103,10 @@ class Backend(Section, frozen=True, kw_only=True):
 
 
 class Pool(Section, frozen=True, kw_only=True):
-    """``[pools.NAME]``: backends that hold the same mail, and how to log in there."""
+    """``[pools.NAME]``: backends that hold the same mail, and how to log in there.
+
+    ``long_lines``: they cope with mail whose lines are longer than RFC 5321 allows.
+    """
 
     backends: tuple[Backend, ...]
     login: Annotated[LoginMode, word(LoginMode)] = LoginMode.SAME
@@ -112,6 +116,7 @@ class Pool(Section, frozen=True, kw_only=True):
     client_address: Annotated[ClientAddress, word(ClientAddress)] = ClientAddress.NONE
     connect_timeout: Annotated[float, duration("1ms", "5m")] = 5.0
     health_interval: Timeout = 10.0
+    long_lines: Flag = False
 
 
 class Route(Section, frozen=True, kw_only=True):
@@ -218,11 +223,12 @@ class Screening(Section, frozen=True, kw_only=True):
 
 
 class Relay(Section, frozen=True, kw_only=True):
-    """``[relay]``: whose mail is taken, and from whom."""
+    """``[relay]``: whose mail is taken, and from whom; and in what form."""
 
     domains: Annotated[tuple[str, ...], ListOf(kinds.MAIL_DOMAIN)] = ()
     sender_must_match: Flag = False
     aliases_file: OptionalFile = None
+    bare_newlines: Annotated[BareNewlines, word(BareNewlines)] = BareNewlines.REJECT
 
 
 class State(Section, frozen=True, kw_only=True):

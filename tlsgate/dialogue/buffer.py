@@ -42,6 +42,11 @@ class ReceiveBuffer:
             raise LineTooLong
         return self.take(end + 1)
 
+    def peek_line(self, limit: int) -> bytes | None:
+        """The next line, left in place; None while it is incomplete or longer than ``limit``."""
+        end = self._data.find(b"\n", 0, limit)
+        return None if end < 0 else bytes(self._data[: end + 1])
+
     def take(self, count: int) -> bytes | None:
         """Take exactly ``count`` octets, or None while fewer are here."""
         if len(self._data) < count:
@@ -50,6 +55,10 @@ class ReceiveBuffer:
         del self._data[:count]
         self._searched = 0
         return taken
+
+    def take_most(self, count: int) -> bytes:
+        """Take ``count`` octets, or all while fewer are here."""
+        return self.take(min(count, len(self._data))) or b""
 
     def take_all(self) -> bytes:
         """Take whatever is here, maybe nothing."""

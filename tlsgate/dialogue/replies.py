@@ -44,7 +44,7 @@ ENDINGS: dict[Ending, Words] = {
     Ending.LINE_TOO_LONG: Words("", "", "421 4.7.0", "Line too long"),
     Ending.LITERAL_TOO_LONG: Words("", "", "421 4.7.0", "Literal too long"),
     Ending.BAD_COMMANDS: Words("", "", "421 4.7.0", "Too many bad commands"),
-    Ending.COMMANDS: Words("", "", "421 4.7.0", "Too many commands before login"),
+    Ending.COMMANDS: Words("", "", "421 4.7.0", "Too many commands"),
     Ending.AUTH_ATTEMPTS: Words("", "", "421 4.7.0", "Too many authentication failures"),
     Ending.UNAVAILABLE: Words("UNAVAILABLE", "SYS/TEMP", "421 4.3.2", "No login is possible now, try again later"),
     Ending.STARTTLS_INJECTION: Words("", "", "421 4.7.0", "Data behind STARTTLS"),

@@ -40,16 +40,17 @@ class SmtpBackend(BackendDialogue):
         self._replies = ReplyReader(self._buffer)
         self._unasked = False
 
-    def next_reply(self) -> SmtpReply | NeedData:
-        """The reply to the one command that is open, or NEED_DATA. Raises RemoteProtocolError on nonsense.
+    def next_reply(self, behind: int = 0) -> SmtpReply | NeedData:
+        """The reply to the first command that is open, or NEED_DATA. Raises RemoteProtocolError on nonsense.
 
-        What came behind the last reply was said before this command was sent, so it can't be its answer: a "250"
-        behind a "354" would else be taken for the end of a message that the backend doesn't have (cases.md D16).
+        ``behind``: how many more are open (RFC 2920). What came behind the last one's reply was said before the next
+        command was sent, so it can't be its answer: a "250" behind a "354" would else be taken for the end of a message
+        that the backend doesn't have (cases.md D16).
         """
         if self._unasked:
             raise RemoteProtocolError("reply to a command that was not sent")
         said = self._replies.next_reply()
-        self._unasked = said is not NEED_DATA and len(self._buffer) > 0
+        self._unasked = said is not NEED_DATA and not behind and len(self._buffer) > 0
         return said
 
     def _run(self) -> Steps:

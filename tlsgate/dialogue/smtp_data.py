@@ -12,6 +12,7 @@ import enum
 import re
 
 END_OF_DATA = b".\r\n"
+LONGEST_LINE = 998  # RFC 5322 2.1.1
 _TERMINATOR = b"\r\n.\r\n"
 _PREFIXES = tuple(_TERMINATOR[:length] for length in range(4, 0, -1))
 # What a bare LF may change the meaning of: the stuffed dot before it, and a dot behind it.
@@ -27,32 +28,101 @@ class BodyFault(enum.StrEnum):
     BARE_CR = "bare_cr"
     BARE_LF = "bare_lf"
     NUL = "nul"
+    LONG_LINE = "long_line"
     TOO_LARGE = "too_large"
 
 
-class DataDecoder:
-    """Splits what follows 354 into body pieces and the rest behind the end.
+class BodyDecoder:
+    """What a message is held against, however it is sent.
 
     ``limit``: the most octets that a message may have. ``normalize``: bare CRs and LFs become CR LF and are no fault;
-    the message's size is then that of what is passed on. ``feed`` gives the octets that may go to the backend now;
-    ``ended`` tells that the end was seen, ``rest`` what came behind it. ``size`` counts the message's octets without
-    stuffed dots (RFC 1870 5). ``fault``: the first octet that is wrong, else whether it is too large. After a fault
-    nothing more is given out, but the end is still looked for.
+    the message's size and lines are then those of what is passed on. ``longest_line``: the most octets of a line
+    without its CR LF and a stuffed dot (RFC 5321 4.5.3.1.6, RFC 5322 2.1.1), None when the backend copes with any.
+
+    ``size`` counts the message's octets without stuffed dots (RFC 1870 5). ``fault``: the first octet that is wrong,
+    else whether it is too large; after a fault nothing more is given out. ``ended`` tells that the message is whole,
+    ``rest`` what came behind.
     """
 
-    __slots__ = ("_held", "_limit", "_normalize", "_prefixes", "_virtual", "ended", "fault", "rest", "size")
+    __slots__ = (
+        "_held",
+        "_limit",
+        "_line",
+        "_longest_line",
+        "_normalize",
+        "_virtual",
+        "ended",
+        "fault",
+        "rest",
+        "size",
+    )
 
-    def __init__(self, limit: int, *, normalize: bool = False) -> None:
+    def __init__(self, limit: int, *, normalize: bool = False, longest_line: int | None = LONGEST_LINE) -> None:
         self._limit = limit
         self._normalize = normalize
-        self._prefixes = _PREFIXES_WITH_LF if normalize else _PREFIXES
-        # The line end of the DATA command itself may begin the terminator: an empty message is just ".".
+        self._longest_line = longest_line
+        # The line end of the command itself: what follows it begins a line.
         self._held = b"\r\n"
         self._virtual = 2
+        self._line = 0
         self.ended = False
         self.fault: BodyFault | None = None
         self.rest = b""
         self.size = 0
+
+    def _hold(self, text: bytes, prefixes: tuple[bytes, ...]) -> bytes:
+        """Keep the first of ``prefixes`` that the text ends with; give what is before it."""
+        held = next((len(prefix) for prefix in prefixes if text.endswith(prefix)), 0)
+        self._held = text[len(text) - held :]
+        return text[: len(text) - held]
+
+    def _checked(self, text: bytes) -> bytes:
+        """Take dot-stuffed text, cut neither inside CR LF nor between it and a dot; give what may be passed on."""
+        if not text:
+            return b""
+        if self.fault in (None, BodyFault.TOO_LARGE):
+            self.fault = self._first_fault(text) or self.fault
+        dots = text.count(b"\r\n.")
+        text, self._virtual = text[self._virtual :], 0
+        self.size += len(text) - dots
+        if self.size > self._limit and self.fault is None:
+            self.fault = BodyFault.TOO_LARGE
+        return b"" if self.fault else text
+
+    def _first_fault(self, text: bytes) -> BodyFault | None:
+        # Counting is much faster than the search, and nearly every message has nothing to be found.
+        found = None if only_pairs(text) and b"\0" not in text else _WRONG.search(text)
+        right = text[: found.start()] if found else text
+        if self._longest_line is not None and self._passes(self._longest_line, right):
+            return BodyFault.LONG_LINE
+        return None if found is None else _FAULTS[found.group()]
+
+    def _passes(self, most: int, text: bytes) -> bool:
+        """Whether a line of ``text``, which has CR LF line ends only, has more than ``most`` octets.
+
+        It goes from one line end to the last within reach behind it: what is between can't be too long.
+        """
+        at, reach = 0, most - self._line
+        while len(text) - at > reach:
+            end = text.rfind(b"\n", at, at + reach + 2)
+            if end < 0:
+                return True
+            at = end + 1
+            reach = most + text.startswith(b".", at)
+        begin = text.rfind(b"\n") + 1
+        carried = 0 if begin else self._line
+        self._line = carried + len(text) - begin - (begin > 0 and text.startswith(b".", begin))
+        return False
+
+
+class DataDecoder(BodyDecoder):
+    """Splits what follows 354 into body pieces and the rest behind the end.
+
+    ``feed`` gives the octets that may go to the backend now; ``ended`` tells that the end was seen. After a fault the
+    end is still looked for.
+    """
+
+    __slots__ = ()
 
     def feed(self, data: bytes) -> bytes:
         """Take octets from the client, give those that may be forwarded (maybe none)."""
@@ -63,37 +133,17 @@ class DataDecoder:
             self.rest = text[end + len(_TERMINATOR) :]
             text, self._held = text[: end + 2], b""
         else:
-            held = next((len(prefix) for prefix in self._prefixes if text.endswith(prefix)), 0)
-            text, self._held = text[: len(text) - held], text[len(text) - held :]
-        return self._checked(text)
-
-    def _checked(self, text: bytes) -> bytes:
-        if not text:
-            return b""
-        if self._normalize and not _only_pairs(text):
+            text = self._hold(text, _PREFIXES_WITH_LF if self._normalize else _PREFIXES)
+        if self._normalize and not only_pairs(text):
             text = _BARE.sub(_normal, text)
-        if self.fault in (None, BodyFault.TOO_LARGE):
-            self.fault = _first_fault(text) or self.fault
-        dots = text.count(b"\r\n.")
-        text, self._virtual = text[self._virtual :], 0
-        self.size += len(text) - dots
-        if self.size > self._limit and self.fault is None:
-            self.fault = BodyFault.TOO_LARGE
-        return b"" if self.fault else text
-
-
-def _first_fault(text: bytes) -> BodyFault | None:
-    """What is wrong first in a piece of a message that is cut neither inside CR LF nor behind a CR."""
-    if _only_pairs(text) and b"\0" not in text:
-        return None  # counting is much faster than the search, and nearly every message ends here
-    found = _WRONG.search(text)
-    return None if found is None else _FAULTS[found.group()]
+        return self._checked(text)
 
 
 _FAULTS = {b"\r": BodyFault.BARE_CR, b"\n": BodyFault.BARE_LF, b"\0": BodyFault.NUL}
 
 
-def _only_pairs(text: bytes) -> bool:
+def only_pairs(text: bytes) -> bool:
+    """Whether every CR and LF is half of a CR LF."""
     return text.count(b"\n") == text.count(b"\r\n") == text.count(b"\r")
 
 

@@ -1,4 +1,4 @@
-"""What a client has used up of its bounds before login."""
+"""What a client has used up of its bounds."""
 
 from __future__ import annotations
 
@@ -18,6 +18,10 @@ class Tally:
         """One more command of any kind: NOOPs without end don't keep a connection."""
         self._commands += 1
         return self._commands > self._bounds.commands
+
+    def forgive_commands(self) -> None:
+        """The commands up to now have led to something."""
+        self._commands = 0
 
     def bad(self) -> bool:
         """One more command that was wrong or not allowed."""

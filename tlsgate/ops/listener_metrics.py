@@ -37,7 +37,7 @@ class ListenerMetrics:
         self.handshakes: dict[tuple[str, ...], int] = defaultdict(int)
         self.logins: dict[tuple[str, ...], int] = defaultdict(int)
         self.messages: dict[tuple[str, ...], int] = defaultdict(int)
-        self.submission_refused: dict[tuple[str, ...], int] = defaultdict(int)
+        self.mail_refused: dict[tuple[str, ...], int] = defaultdict(int)
         self.phases = dict.fromkeys(Phase, 0)
         self.cleartext = self.delayed = self.up = self.down = 0
         self.handshake_seconds = Distribution(_LATENCY)
@@ -81,8 +81,8 @@ class ListenerMetrics:
         self.messages[(result,)] += 1
 
     def refused_by(self, rule: str) -> None:
-        """A rule for users' mail refused a command: "sender", "recipients" or "messages"."""
-        self.submission_refused[(rule,)] += 1
+        """A rule for mail refused a command: "sender", "recipients", "messages"; of mx listeners "relay"."""
+        self.mail_refused[(rule,)] += 1
 
     def relayed(self, up: int, down: int) -> None:
         """A session's octets, from the client and to it."""
@@ -135,7 +135,7 @@ class ListenersCollector(Collector):
             ("handshakes", "TLS handshakes.", ("version", "cipher", "result")),
             ("logins", "Logins by mechanism and result.", ("mechanism", "result")),
             ("messages", "Messages by what became of them.", ("result",)),
-            ("submission_refused", "Senders, recipients and messages that a user may not have.", ("rule",)),
+            ("mail_refused", "Senders, recipients and messages that a client may not have.", ("rule",)),
         ):
             name = "tls_handshakes" if metric == "handshakes" else metric
             family = CounterMetricFamily(f"tlsgate_{name}", text, labels=("listener", *labels))

@@ -35,6 +35,19 @@ class ScreeningTrace:
         """A list is asked again."""
         self._log.emit("dnsbl_zone_on", zone=shown(zone))
 
+    def surbl(self, zone: str, result: str) -> None:
+        """A list was asked about a link."""
+        del zone
+        self.screened("surbl", result)
+
+    def surbl_zone_off(self, zone: str, reason: str) -> None:
+        """A list isn't asked any more, for it doesn't answer as a list does."""
+        self._log.emit("surbl_zone_off", "error", zone=shown(zone), reason=reason)
+
+    def surbl_zone_on(self, zone: str) -> None:
+        """A list is asked again."""
+        self._log.emit("surbl_zone_on", zone=shown(zone))
+
     def dns_down(self) -> None:
         """The name servers answer nothing: they aren't asked for a while."""
         self._log.emit("dns_down", "error")

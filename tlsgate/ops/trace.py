@@ -109,13 +109,30 @@ class SessionTrace:
         self._mechanism, self._user, self._backend = mechanism, user, backend
         self._listener.metrics.login(mechanism, "ok", seconds)
 
-    def screened(self, result: str, score: int, found: str) -> None:
-        """The client is turned away for what the DNS says of it."""
-        self._emit("screened", "warning", result=result, score=score, reason=found)
+    def screened(self, result: str, score: int, found: str, sender: str | None = None) -> None:
+        """What was found against the client, or its mail from ``sender``, and what comes of it."""
+        fields: dict[str, str | None] = {} if sender is None else {"from": sender}
+        self._emit(
+            "screened", "info" if result == "pass" else "warning", result=result, score=score, reason=found, **fields
+        )
+
+    def recipient_refused(self, sender: str, recipient: str, reason: str) -> None:
+        """Mail isn't taken for this recipient: it isn't ours, or might not be."""
+        self._listener.metrics.refused_by("relay")
+        fields: dict[str, str | None] = {"from": sender, "to": recipient}
+        self._emit("recipient_refused", "warning", reason=reason, **fields)
 
     def client_known(self, name: str | None, found: str) -> None:
         """What the DNS says of the client by the session's end: its confirmed name, and what was ``found`` besides."""
         self._client_name, self._screening = name, found
+
+    def backend_used(self, address: str) -> None:
+        """The session's mail goes there, without a login."""
+        self._backend = address
+
+    def no_backend(self, reason: str) -> None:
+        """A message can't be passed on now."""
+        self._emit("no_backend", "warning", reason=reason)
 
     def relaying(self) -> None:
         """The session's data phase begins."""
@@ -143,8 +160,9 @@ class SessionTrace:
             self._emit("sender_refused", "warning", user=self._user, **fields)
 
     def relayed(self, up: int, down: int) -> None:
-        """Octets from the client and to it, behind the login."""
-        self._up, self._down = up, down
+        """Octets from the client and to it, behind the login; mail in clear and over TLS are told one by one."""
+        self._up += up
+        self._down += down
         self._listener.metrics.relayed(up, down)
 
     def ended(self, result: str, reason: str) -> None:

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from tlsgate.mail.surbl.suffixes import Suffixes, SuffixesMissing
+import tlsgate.mail.surbl.suffixes as suffixes_module
+from tlsgate.mail.surbl.suffixes import Suffixes, SuffixesMissing, missing_extra
 
 
 @pytest.mark.parametrize(
@@ -41,3 +42,10 @@ async def test_without_the_package_the_fault_names_what_is_missing(monkeypatch: 
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(SuffixesMissing, match=r"screening\.surbl: needs the extra tlsgate\[surbl\]"):
         await Suffixes.load()
+
+
+def test_a_check_of_the_config_tells_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the words of the start, which would else be the first to tell."""
+    assert missing_extra() == ""
+    monkeypatch.setattr(suffixes_module, "find_spec", lambda name: None)
+    assert missing_extra().startswith("screening.surbl: needs the extra tlsgate[surbl]")

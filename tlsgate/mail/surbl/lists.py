@@ -38,6 +38,13 @@ class SurblTrace(Interface):
     def screening_fault(self, check: str, fault: str) -> None: ...
 
 
+def tell_fault(trace: SurblTrace, fault: Exception) -> None:
+    """Tell of a fault of ours by its type: its text may be a stranger's."""
+    while isinstance(fault, ExceptionGroup):
+        fault = fault.exceptions[0]
+    trace.screening_fault("surbl", type(fault).__name__)
+
+
 @dataclass(frozen=True, slots=True)
 class Listed:
     """A site that is on a list."""
@@ -96,11 +103,18 @@ class SurblLists:
 
     async def watch(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Test the lists now, when the task has started, and each hour from then on."""
-        sure = await self.test()
+        sure = await self._safely_tested()
         task_status.started()
         while True:
             await trio.sleep(_TEST_EVERY if sure else _TEST_AGAIN)
-            sure = await self.test()
+            sure = await self._safely_tested()
+
+    async def _safely_tested(self) -> bool:
+        try:
+            return await self.test()
+        except Exception as fault:  # noqa: BLE001 - the log has it
+            tell_fault(self.trace, fault)
+            return False
 
     async def test(self) -> bool:
         """Switch lists off and on by their test entries. Gives whether each has had a verdict; one without stays so."""

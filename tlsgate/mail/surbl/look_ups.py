@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import trio
 
 from tlsgate.admission.dnsbl import Result
-from tlsgate.mail.surbl.lists import Listed, SurblLists
+from tlsgate.mail.surbl.lists import Listed, SurblLists, tell_fault
 from tlsgate.mail.surbl.site import Site
 
 _PARALLEL = 16  # questions of one message
@@ -84,7 +84,5 @@ class LinkLookUps:
         try:
             return await self._lists.look_up(site, zone)
         except Exception as fault:  # noqa: BLE001 - the log has it
-            while isinstance(fault, ExceptionGroup):
-                fault = fault.exceptions[0]
-            self._lists.trace.screening_fault("surbl", type(fault).__name__)
+            tell_fault(self._lists.trace, fault)
             return Result.FAILED

@@ -31,7 +31,7 @@ class Scanner:
 
     @property
     def beyond(self) -> bool:
-        return self._structure.beyond or self._done
+        return self._structure.beyond or self.done
 
     @property
     def sites(self) -> tuple[Site, ...]:
@@ -40,7 +40,7 @@ class Scanner:
 
     def feed(self, data: bytes) -> tuple[Site, ...]:
         """Take what comes next. Gives what hasn't been found before."""
-        if self._done:
+        if self.done:
             return ()
         self._structure.feed(data)
         return self._new()
@@ -51,7 +51,8 @@ class Scanner:
         return self._new()
 
     @property
-    def _done(self) -> bool:
+    def done(self) -> bool:
+        """Whether nothing more is looked at."""
         return not self._room or len(self._sites) >= _SITES or len(self._hosts) >= _HOSTS
 
     def _new(self) -> tuple[Site, ...]:
@@ -64,7 +65,7 @@ class Scanner:
 
     def _found(self, host: str) -> None:
         """Take a host as it is written."""
-        if host in self._hosts or len(host) < _SHORTEST or self._done:
+        if host in self._hosts or len(host) < _SHORTEST or self.done:
             return
         self._hosts.add(host)
         site = read_site(host)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import trio
@@ -14,6 +15,11 @@ _MISSING = "screening.surbl: needs the extra tlsgate[surbl], which isn't install
 
 class SuffixesMissing(Exception):
     """The package with the list isn't installed; the text says what is to be installed."""
+
+
+def missing_extra() -> str:
+    """What is to be installed before messages can be scanned, "" for nothing."""
+    return _MISSING if find_spec("publicsuffixlist") is None else ""
 
 
 class Suffixes:

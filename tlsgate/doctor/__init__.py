@@ -1,0 +1,1 @@
+"""Looks at a deployment from outside; one file an examination, each gives findings."""

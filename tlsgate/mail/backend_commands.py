@@ -1,0 +1,95 @@
+"""Commands of a mail transaction at its backend, and their replies, matched by order (RFC 5321 4.1.1, RFC 2920)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import lru_cache
+
+import trio
+
+from tlsgate.backends.login import BackendSession
+from tlsgate.dialogue.events import NeedData, RemoteProtocolError
+from tlsgate.dialogue.smtp_backend import SmtpBackend
+from tlsgate.dialogue.smtp_reply import SmtpReply
+from tlsgate.tls.stream import RECORD, WOULD_BLOCK, StreamLost
+
+# RFC 5321 4.5.3.2: seconds that a client must grant a server. We are the backend's client.
+COMMAND_TIMEOUT = 300.0
+END_TIMEOUT = 600.0
+_early = memoryview(bytearray(RECORD))
+
+
+class BackendLost(Exception):
+    """The backend is gone or talks nonsense in the middle of a transaction."""
+
+
+async def ask(backend: BackendSession, data: bytes, kind: int, timeout: float = COMMAND_TIMEOUT) -> SmtpReply:
+    """Send a command and read its reply, which is of the ``kind`` that grants it (2 or 3), or 4xx, 5xx.
+
+    Raises BackendLost.
+    """
+    (said,) = await _ask(backend, [data], kind, timeout)
+    return said
+
+
+async def ask_all(backend: BackendSession, commands: Sequence[bytes]) -> list[SmtpReply]:
+    """Send commands that 2xx grants, at once if the backend takes that. Gives their replies.
+
+    Without pipelining nothing follows a 421; there are fewer replies then. Raises BackendLost.
+    """
+    if "PIPELINING" in keywords(backend):
+        return await _ask(backend, commands, 2, COMMAND_TIMEOUT)
+    said: list[SmtpReply] = []
+    for each in commands:
+        said += await _ask(backend, [each], 2, COMMAND_TIMEOUT)
+        if said[-1].code == 421:
+            break
+    return said
+
+
+async def _ask(backend: BackendSession, commands: Sequence[bytes], kind: int, timeout: float) -> list[SmtpReply]:
+    stream, said = backend.stream, list[SmtpReply]()
+    stream.expires(trio.current_time() + timeout)
+    try:
+        nothing_said(backend)
+        await stream.send(b"".join(commands))
+        for behind in reversed(range(len(commands))):
+            said.append(await _reply(backend, behind))
+            if said[-1].code == 421:
+                break
+    except (StreamLost, RemoteProtocolError) as error:
+        raise BackendLost from error
+    stream.expires(math.inf)
+    if any(each.positive and each.code // 100 != kind for each in said):
+        raise BackendLost
+    return said
+
+
+async def _reply(backend: BackendSession, behind: int) -> SmtpReply:
+    said: SmtpReply | NeedData
+    dialogue = backend.dialogue
+    if not isinstance(dialogue, SmtpBackend):
+        raise TypeError("mail needs an SMTP backend")
+    while isinstance(said := dialogue.next_reply(behind), NeedData):
+        received = await backend.stream.receive()
+        if not received:
+            raise StreamLost("closed before it answered")
+        dialogue.receive(received)
+    return said
+
+
+def nothing_said(backend: BackendSession) -> None:
+    """A reply that came before its command would be taken for the next one's. Raises StreamLost."""
+    if backend.dialogue.handover() or backend.stream.read_into(_early) != WOULD_BLOCK:
+        raise StreamLost("backend spoke or closed unasked")
+
+
+def keywords(backend: BackendSession) -> frozenset[str]:
+    """The extensions that a backend has."""
+    return _keywords(backend.outcome.capabilities)
+
+
+@lru_cache(64)
+def _keywords(capabilities: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(word.split(" ")[0].upper() for word in capabilities)
