@@ -37,6 +37,7 @@ from tlsgate.dialogue.mx import Mx
 from tlsgate.dialogue.pop3 import Pop3
 from tlsgate.dialogue.sasl import CANCELLED
 from tlsgate.dialogue.submission import Submission
+from tlsgate.mail.delivery import Delivery
 from tlsgate.mail.submission import SubmissionPolicy
 from tlsgate.mail.transaction import Client, Transactions
 from tlsgate.relay import Relayed
@@ -238,7 +239,8 @@ class LoginSession(Session):
         )
         client = Client(self._stream.receive, self._send, self._stream.expires)
         idle_timeout = service.limits.idle_timeout
-        transactions = Transactions(client, dialogue, login, connect, policy, idle_timeout, self._trace)
+        delivery = Delivery(dialogue, login, connect, self._trace)
+        transactions = Transactions(client, dialogue, delivery, policy, idle_timeout, self._trace)
         self._login = None
         self._timeout = Ending.IDLE_TIMEOUT
         try:

@@ -11,6 +11,7 @@ from tlsgate.backends.login import BackendSession, log_in
 from tlsgate.dialogue.backend import NoLogin
 from tlsgate.dialogue.events import AuthRejected, Channel, CleartextAuthRefused, Ending
 from tlsgate.dialogue.mx import Mx
+from tlsgate.mail.delivery import Delivery
 from tlsgate.mail.inbound import InboundPolicy
 from tlsgate.mail.transaction import STARTTLS, Client, Transactions
 from tlsgate.session import Over, Session
@@ -73,8 +74,8 @@ class MxSession(Session):
         )
         client = Client(self._stream.receive, self._send, self._stream.expires)
         silence = min(service.limits.idle_timeout, _SILENCE)
-        connect = partial(self._connect, dialogue)
-        transactions = Transactions(client, dialogue, None, connect, policy, silence, self._trace, self._noted)
+        delivery = Delivery(dialogue, None, partial(self._connect, dialogue), self._trace)
+        transactions = Transactions(client, dialogue, delivery, policy, silence, self._trace, self._noted)
         self._timeout = Ending.IDLE_TIMEOUT
         self._trace.relaying()
         try:

@@ -25,6 +25,7 @@ from tlsgate.dialogue.smtp import MessageRules
 from tlsgate.dialogue.smtp_backend import SmtpBackend
 from tlsgate.dialogue.smtp_data import LONGEST_LINE
 from tlsgate.dialogue.submission import Submission
+from tlsgate.mail.delivery import DeliveryTrace
 from tlsgate.mail.inbound_trace import InboundTrace
 from tlsgate.mail.relay_rules import RelayDomains
 from tlsgate.mail.submission import Senders, SubmissionTrace
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 ServerDialogue = Imap | Pop3 | Submission | Mx
 
 
-class Trace(MailTrace, SubmissionTrace, InboundTrace, Interface):
+class Trace(MailTrace, DeliveryTrace, SubmissionTrace, InboundTrace, Interface):
     """What a session tells as it goes: one hook for logs and metrics. ``session_id``: what the log calls it."""
 
     @property
