@@ -23,6 +23,7 @@ from tests.test_session import right_here
 from tlsgate.admission.look_ups import Checks
 from tlsgate.admission.rules import AddressRules
 from tlsgate.config import Limits, LoginMode, Protocol, Screening, TlsMode
+from tlsgate.mail.forged_results import MOST_HEADER
 from tlsgate.mail.surbl import Links, Suffixes
 
 pytestmark = pytest.mark.timeout(60)
@@ -268,9 +269,20 @@ async def test_a_backend_that_refuses_rset_is_left(nursery: trio.Nursery) -> Non
         assert b"eve" not in server.talks[1].heard
 
 
+async def test_a_recipient_without_a_sender_is_forgotten(nursery: trio.Nursery) -> None:
+    """A backend that takes RCPT behind a refused MAIL has it for the next message, unless its connection is cut."""
+    async with sending(nursery, Protocol.MX, Smtp({b"MAIL": b"450 4.7.1 Later\r\n"}), Smtp()) as (client, server, _):
+        await client.ask(MAIL)
+        assert await client.ask(b"RCPT TO:<eve@example.net>") == b"450 4.7.1 Later"
+        await client.ask(b"RSET")
+        assert (await message(client)).startswith(b"250 ")
+        assert b"eve" not in server.talks[-1].heard
+
+
 @pytest.mark.parametrize("farewell", [b"", b"421 4.4.2 Idle for too long\r\n"])
+@pytest.mark.parametrize("protocol", BOTH)
 async def test_a_backend_that_left_while_the_client_was_idle_is_asked_anew(
-    nursery: trio.Nursery, farewell: bytes
+    nursery: trio.Nursery, protocol: Protocol, farewell: bytes
 ) -> None:
     async def leaving(talk: Talk) -> None:
         async with trio.open_nursery() as both:
@@ -280,13 +292,13 @@ async def test_a_backend_that_left_while_the_client_was_idle_is_asked_anew(
             both.cancel_scope.cancel()
 
     left = trio.Event()
-    async with submitting(nursery, leaving, Smtp()) as (client, server, running):
+    async with sending(nursery, protocol, leaving, Smtp()) as (client, server, running):
         assert (await message(client)).startswith(b"250 ")
         left.set()
         await server.talks[0].cut.wait()
         assert (await message(client)).startswith(b"250 ")
         assert len(server.talks) == 2
-        assert b"AUTH PLAIN " in server.talks[1].heard
+        assert (b"AUTH PLAIN " in server.talks[1].heard) is (protocol is Protocol.SUBMISSION)
         assert running.pool.backends[0].connections == 1
 
 
@@ -615,6 +627,22 @@ async def test_a_message_over_the_size_is_refused_and_the_session_usable(nursery
         assert len(server.messages) == 2
         client.close()
         await running.quiet()
+
+
+@pytest.mark.parametrize("protocol", BOTH)
+async def test_a_header_beyond_all_bounds_is_refused_and_the_session_usable(
+    nursery: trio.Nursery, protocol: Protocol
+) -> None:
+    """cases.md D23: a forged field would pass behind what nobody looks at any more."""
+    async with sending(nursery, protocol, Smtp()) as (client, server, running):
+        header = (b"X: " + b"y" * 900 + b"\r\n") * (MOST_HEADER // 905 + 1)
+        assert (await message(client, header + b"\r\nhello\r\n")).startswith(b"552 5.3.4 ")
+        await server.talks[0].cut.wait()
+        assert (await message(client)).startswith(b"250 ")
+        assert [behind_trace(each) for each in server.messages] == [BODY]
+        client.close()
+        await running.quiet()
+        assert [values[0] for values in running.trace.sessions[0].of("message")] == ["too_large", "accepted"]
 
 
 async def test_a_message_far_over_the_size_is_cut(nursery: trio.Nursery) -> None:

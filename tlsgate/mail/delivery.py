@@ -89,6 +89,8 @@ class Delivery:
         if first:
             sender = said.pop(0)
             if not sender.positive:
+                if any(each.positive for each in said):
+                    self.drop()  # it would have them for the next message
                 return [sender] * len(recipients)
             self._due = None
         return said
