@@ -8,11 +8,12 @@ import socket
 import ssl
 import struct
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from ipaddress import IPv4Network
 from pathlib import Path
+from types import MappingProxyType
 
 import msgspec
 import trio
@@ -32,8 +33,10 @@ from tlsgate.admission.visit import Desk, Visit
 from tlsgate.arrival import Arrival
 from tlsgate.auth import backend as asking_backend
 from tlsgate.auth.judgement import Judge
+from tlsgate.auth.master import Master
+from tlsgate.auth.routing import Routes
 from tlsgate.backends.pool import Pool
-from tlsgate.config import Address, BareNewlines, ClientAddress, HostPort, Limits, LoginMode, Protocol, TlsMode
+from tlsgate.config import Address, BareNewlines, ClientAddress, HostPort, Limits, LoginMode, Protocol, Route, TlsMode
 from tlsgate.listener import Listener
 from tlsgate.login_session import LoginSession
 from tlsgate.mail.relay_rules import RelayDomains
@@ -224,13 +227,19 @@ def pool_of(
     connect_timeout: float = 5.0,
     connections: int = 1000,
     client_address: ClientAddress = ClientAddress.NONE,
+    long_lines: bool = False,
+    name: str = "pool",
 ) -> Pool:
     """A pool of backends in clear, tried in the order given."""
     backends = tuple(config.Backend(address=address, priority=at) for at, address in enumerate(addresses))
     settings = config.Pool(
-        backends=backends, login=login, connect_timeout=connect_timeout, client_address=client_address
+        backends=backends,
+        login=login,
+        connect_timeout=connect_timeout,
+        client_address=client_address,
+        long_lines=long_lines,
     )
-    return Pool("pool", settings, lambda _pool, _address: BackendRecords(), connections=connections)
+    return Pool(name, settings, lambda _pool, _address: BackendRecords(), connections=connections)
 
 
 def records(pool: Pool, index: int = 0) -> BackendRecords:
@@ -347,8 +356,9 @@ class Gate:
         """What holds for every listener whose sessions have ended, whatever has happened to them."""
         assert self.door.used == len(self.pump) == self.rooms.handshakes.used == 0
         assert self.rooms.store.empty
-        for index, backend in enumerate(self.pool.backends):
-            assert backend.connections == records(self.pool, index).open == 0
+        for pool in self.house.service.pools:
+            for index, backend in enumerate(pool.backends):
+                assert backend.connections == records(pool, index).open == 0
         response = base64.b64encode(f"\0{USER}\0{SECRET}".encode()).decode()
         for session in self.trace.sessions:
             assert len(session.of("ended")) == 1
@@ -375,12 +385,15 @@ async def gate(
     links: Links | None = None,
     require_tls: bool = False,
     bare_newlines: BareNewlines = BareNewlines.REJECT,
+    routes: Mapping[str, Pool] = MappingProxyType({}),
+    masters: Mapping[str, Master] = MappingProxyType({}),
 ) -> AsyncIterator[Gate]:
     """Run a listener; at the end its sessions are cut, and ``Gate.check`` must hold.
 
     Its clients are trusted unless ``rules`` say otherwise: what failed in a test must not slow the next attempt.
     ``proxies``: the prefixes that must send a PROXY header. ``screener``: who asks the DNS about clients.
     ``senders``: who knows whose addresses are whose. ``domains``: whose mail is taken. ``links``: who asks about links.
+    ``routes``: pools, each with a name of its own, by the pattern of their users. ``masters``: by pool.
     """
     pump, trace = Pump(), ListenerRecords(fault_at)
     rooms = admission(limits, rules, bans)
@@ -401,6 +414,9 @@ async def gate(
         links,
         require_tls,
         bare_newlines,
+        Routes(Route(match=match, pool=each.name) for match, each in routes.items()),
+        {each.name: each for each in routes.values()},
+        masters,
     )
 
     async with trio.open_nursery() as running:

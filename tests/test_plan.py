@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import trio
 import trio.testing
 
-from tests.test_prepared import SHA, USERS_FILE, with_aliases, written
+from tests.test_prepared import MASTER, SHA, USERS_FILE, with_aliases, written
 from tests.test_prepared import config as config  # the fixture
 from tlsgate.admission.look_ups import Checks, LookUps
 from tlsgate.admission.network import parse_client
 from tlsgate.auth.judgement import Finding, Judge
+from tlsgate.backends.pool import Pool
 from tlsgate.config import Dns, LogFormat, LogLevel, load
 from tlsgate.dialogue.credentials import Credentials
 from tlsgate.dialogue.events import Refusal, Refused
@@ -147,4 +149,64 @@ async def test_only_a_listener_that_checks_its_clients_has_a_screener(config: Pa
         asked = LookUps(Dns(), (), ScreeningTrace(metrics.screening.here, log), nursery)
         ((service, _),) = make_plan(prepared, {}, Pump(), log, metrics, asked).listeners.values()
         assert (service.screener and service.screener.checks) == checks
+    log.close()
+
+
+def test_pools_that_only_routes_lead_to_are_served_and_asked_for_their_health(config: Path) -> None:
+    """One that nobody probes is tried first when it is down, and its capabilities are never known."""
+    text = written(config, BACKEND, protocol="pop3").read_text()
+    pools = "".join(f'[pools.{name}]\nbackends = [{{ address = "127.0.0.1:1" }}]\n' for name in ("b", "c", "unused"))
+    config.write_text(f"""{text}{pools}
+[[routes]]
+match = "*@b.test"
+pool = "b"
+[[routes]]
+match = "*@c.test"
+protocol = "imap"
+pool = "c"
+[[routes]]
+match = "*@a.test"
+pool = "a"
+""")
+    log = EventLog(io.BytesIO(), LogFormat.JSON, LogLevel.INFO)
+    plan = make_plan(prepare(load(config)), {}, Pump(), log, Metrics(log))
+    log.close()
+    ((service, _),) = plan.listeners.values()
+    users = {"x@a.test": "a", "x@b.test": "b", "x@c.test": "a", "x": "a"}
+    assert {user: service.pool_of(user) for user in users} == {user: plan.pools[pool] for user, pool in users.items()}
+    assert [pool.name for pool, _ in plan.spoken_to] == ["a", "b"]
+
+
+def test_a_routes_backend_that_wants_the_clients_name_gets_it(config: Path) -> None:
+    """XCLIENT tells it, so it must be asked for before it is known who the user is."""
+    text = written(config, BACKEND, protocol="pop3").read_text()
+    for match, reverse_dns in (("protocol = 'imap'", False), ("", True)):
+        config.write_text(f"""{text}
+[pools.b]
+backends = [{{ address = "127.0.0.1:1" }}]
+client_address = "{"xclient" if reverse_dns else "none"}"
+[[routes]]
+match = "*"
+{match}
+pool = "b"
+""")
+        settings = load(config)
+        assert Checks.of(settings.listeners[0], settings).reverse_dns is reverse_dns
+
+
+async def test_a_masters_new_password_comes_with_a_reload(config: Path) -> None:
+    """The pool's settings are the same, so the pool is; its password must not be."""
+    write_users(config, f"ann:{SHA}\n")
+    written(config, USERS_FILE, MASTER)
+    secret = config.parent / "master.secret"
+    log = EventLog(io.BytesIO(), LogFormat.JSON, LogLevel.INFO)
+    metrics = Metrics(log)
+    pools: Mapping[str, Pool] = {}
+    for password in ("first", "second"):
+        secret.write_text(f"{password}\n")
+        plan = make_plan(prepare(load(config)), pools, Pump(), log, metrics)
+        ((service, _),) = plan.listeners.values()
+        assert service.masters[service.pool.name].secret == password.encode()
+        assert not pools or plan.pools["a"] is pools["a"]
+        pools = plan.pools
     log.close()

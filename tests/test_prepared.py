@@ -50,6 +50,7 @@ login = "{login}"
     return config
 
 
+MASTER = 'master"\nmaster_user = "m"\nmaster_password_file = "master.secret'
 USERS_FILE = 'source = "users-file"\nusers_file = "users"\n'
 
 
@@ -59,6 +60,7 @@ USERS_FILE = 'source = "users-file"\nusers_file = "users"\n'
         ('source = "backend"', "same"),
         (USERS_FILE, "same"),
         (USERS_FILE, "none"),
+        (USERS_FILE, MASTER),
         ('source = ["users-file", "backend"]\nusers_file = "users"', "same"),
     ],
 )
@@ -74,11 +76,6 @@ def test_what_is_served(config: Path, auth: str, login: str) -> None:
             'source = ["users-file", "auth-http"]\nusers_file = "users"\nauth_http = "http://127.0.0.1/"',
             "none",
             "auth.source: auth-http is not active yet",
-        ),
-        (
-            f"{USERS_FILE}",
-            'master"\nmaster_user = "m"\nmaster_password_file = "p',
-            "pools.a.login: master is not active yet; only none or same is",
         ),
     ],
 )
@@ -302,3 +299,26 @@ def test_another_state_needs_a_restart(config: Path) -> None:
     before = prepare(load(Path(with_state(config, "valkey://127.0.0.1:1/0")))).settings
     after = prepare(load(Path(with_state(config, f"valkey://:{SECRET_OF_STATE}@127.0.0.1:2/0")))).settings
     assert needs_restart(before, after) == "state.url"
+
+
+def test_a_masters_password_file(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A gateway that starts without it could log nobody in."""
+    users, secret = config.parent / "users", config.parent / "master.secret"
+    users.write_text(f"ann:{SHA}\n")
+    users.chmod(0o640)
+    line = ["check", "--config", str(written(config, USERS_FILE, MASTER))]
+    assert main(line) == 2
+    assert f"pools.a.master_password_file: {secret}: No such file" in capsys.readouterr().err
+    secret.write_text("hunter2\nhunter3\n")
+    assert main(line) == 2
+    said = capsys.readouterr()
+    assert "holds no password that can be sent" in said.err and "hunter" not in said.err + said.out
+    for mode, told in ((0o644, True), (0o640, False)):
+        secret.write_text("hunter2\n")
+        secret.chmod(mode)
+        assert main(line) == 0
+        said = capsys.readouterr()
+        remark = f"{secret}: everybody on this host can read the password; chmod o-r"
+        assert (remark in said.out.splitlines()) is told
+        assert "hunter" not in said.err + said.out and "not active yet" not in said.out
+    assert "hunter2" not in repr(prepare(load(config)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import NoReturn
 
 import trio
@@ -11,7 +12,7 @@ from tlsgate.admission.screened import Screened
 from tlsgate.admission.screening import Outcome
 from tlsgate.admission.visit import Visit
 from tlsgate.arrival import Arrival
-from tlsgate.auth.judgement import login_purpose
+from tlsgate.auth.judgement import answer, login_purpose
 from tlsgate.backends.faults import NoBackend
 from tlsgate.backends.login import BackendSession, log_in
 from tlsgate.backends.pool import Backend
@@ -164,16 +165,19 @@ class LoginSession(Session):
         self, dialogue: LoginDialogue, mechanism: str, who: Credentials
     ) -> BackendSession | Refused:
         """The verdict on what a client has shown: a login that stands is also in ``_login`` then."""
-        pool = self._service.pool
-        found = await self._service.judge(who)
+        service = self._service
+        pool = service.pool_of(who.user)
+        mode = pool.settings.login
+        found = await service.judge(who)
         if isinstance(found, Refused):
             return await self._refused(mechanism, who, found)
-        purpose = login_purpose(found, who, pool.settings.login, await self._told(dialogue))
+        told = await self._told(dialogue, pool)
+        purpose = login_purpose(found, who, mode, told, service.masters.get(pool.name))
         if isinstance(purpose, Refused):
-            self._trace.login_unavailable(mechanism, who.user, "no source can judge a login for this pool")
-            return purpose
+            why = purpose.text or "no source can judge a login for this pool"
+            return await self._refused(mechanism, who, Refused(purpose.reason), why)
         try:
-            login = self._login = await log_in(pool, purpose, self._service.backend_dialogue, self._deadline)
+            login = self._login = await log_in(pool, purpose, service.backend_dialogue, self._deadline)
         except NoBackend as error:
             self._trace.login_unavailable(mechanism, who.user, str(error))
             return Refused(Refusal.UNAVAILABLE)
@@ -186,16 +190,19 @@ class LoginSession(Session):
             verdict = _STATE_AWAY if full == STATE_DOWN else _TOO_MANY
         self._login = None
         login.close()
-        return await self._refused(mechanism, who, verdict, f"{address}: ")
+        meant = answer(verdict, mode)
+        by = f"{address}:" if meant is verdict else f"{address} refuses the master login:"
+        why = "" if meant.reason in ABOUT_CREDENTIALS else f"{by} {verdict.reason} {verdict.text}".rstrip()
+        return await self._refused(mechanism, who, meant, why)
 
-    async def _refused(self, mechanism: str, who: Credentials, verdict: Refused, by: str = "") -> Refused:
-        """Tell of a refusal; it counts if what the client has shown is to blame."""
+    async def _refused(self, mechanism: str, who: Credentials, verdict: Refused, why: str = "") -> Refused:
+        """Tell of a refusal; it counts if what the client has shown is to blame. ``why``: for the log alone."""
         if verdict.reason in ABOUT_CREDENTIALS:
-            self._trace.auth_failed(mechanism, who.user, verdict.reason)
+            self._trace.auth_failed(mechanism, who.user, why or verdict.reason)
             if verdict.reason is not Refusal.EXPIRED:  # the secret was right
                 await self._visit.failed(who.user, who.secret)
         else:
-            self._trace.login_unavailable(mechanism, who.user, f"{by}{verdict.reason} {verdict.text}".rstrip())
+            self._trace.login_unavailable(mechanism, who.user, why or f"{verdict.reason} {verdict.text}".rstrip())
         return verdict
 
     def _relay(self, dialogue: Imap | Pop3, login: BackendSession) -> None:
@@ -220,22 +227,22 @@ class LoginSession(Session):
 
     async def _transact(self, dialogue: Submission, login: BackendSession) -> NoReturn:
         """SMTP stays in the loop: each message is judged. Raises Over, StreamLost."""
+        service = self._service
 
         async def connect() -> BackendSession:
-            again = await log_in(self._service.pool, login.purpose, self._service.backend_dialogue)
+            again = await log_in(service.pool_of(self._user), login.purpose, service.backend_dialogue)
             if isinstance(again.outcome.verdict, Granted):
                 return again
             again.close()
             raise NoBackend("the backend no longer takes this login")
 
-        service = self._service
         policy = SubmissionPolicy(
             self._user,
             self._visit.store,
             service.limits,
             service.senders,
             self._trace,
-            self._stamp(dialogue, logged_in=True),
+            partial(self._stamp, dialogue, logged_in=True),
         )
         client = Client(self._stream.receive, self._send, self._stream.expires)
         idle_timeout = service.limits.idle_timeout

@@ -86,8 +86,9 @@ class MxSession(Session):
 
     async def _connect(self, dialogue: Mx) -> BackendSession:
         """A backend that knows whose mail it gets. Raises NoBackend."""
-        purpose = NoLogin(await self._told(dialogue))
-        session = await log_in(self._service.pool, purpose, self._service.backend_dialogue)
+        pool = self._service.pool
+        purpose = NoLogin(await self._told(dialogue, pool))
+        session = await log_in(pool, purpose, self._service.backend_dialogue)
         self._trace.backend_used(session.backend.address)
         return session
 

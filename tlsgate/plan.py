@@ -15,9 +15,10 @@ from tlsgate.admission.screened import Screener
 from tlsgate.auth import backend as asking_backend
 from tlsgate.auth.chain import Source, chain
 from tlsgate.auth.judgement import Judge
+from tlsgate.auth.routing import Routes
 from tlsgate.backends.health import Spoken
 from tlsgate.backends.pool import Backend, Pool
-from tlsgate.config import AuthSource, Protocol
+from tlsgate.config import AuthSource, Protocol, pools_behind
 from tlsgate.mail.aliases import Aliases
 from tlsgate.mail.aliases_file import AliasesFile
 from tlsgate.mail.relay_rules import RelayDomains
@@ -62,9 +63,13 @@ class Plan:
 
     @property
     def spoken_to(self) -> Spoken:
-        """The pools that listeners use, each with one of their protocols."""
-        services = {service.pool.name: service for service, _ in self.listeners.values()}
-        return [(service.pool, service.backend_dialogue) for service in services.values()]
+        """The pools that listeners use, or routes of their users, each with one of their protocols."""
+        spoken = {
+            pool.name: (pool, service.backend_dialogue)
+            for service, _ in self.listeners.values()
+            for pool in service.pools
+        }
+        return list(spoken.values())
 
     async def lists_tested(self) -> None:
         """Wait for the first test of the DNS lists, if there are any."""
@@ -100,7 +105,7 @@ def make_plan(
     domains = RelayDomains(prepared.settings.relay.domains)
     listeners = {
         socket_key(each): (
-            _service(prepared, each, pools[each.pool], pump, judge, look_ups, senders, links, domains),
+            _service(prepared, each, pools, pump, judge, look_ups, senders, links, domains),
             _trace(each, log, metrics),
         )
         for each in prepared.listeners
@@ -166,7 +171,7 @@ def _senders(prepared: Prepared, aliases: AliasesFile | None) -> Senders | None:
 def _service(
     prepared: Prepared,
     listener: config.Listener,
-    pool: Pool,
+    pools: Mapping[str, Pool],
     pump: Pump,
     judge: Judge,
     look_ups: LookUps | None,
@@ -176,11 +181,12 @@ def _service(
 ) -> Service:
     whole = prepared.settings
     checks = Checks.of(listener, whole)
+    own, *routed = pools_behind(listener, whole.routes)
     return Service(
         protocol=listener.protocol,
         tls=listener.tls,
         contexts=prepared.contexts,
-        pool=pool,
+        pool=pools[own],
         pump=pump,
         limits=whole.limits,
         hostname=whole.server.hostname,
@@ -195,6 +201,9 @@ def _service(
         links=links if checks.surbl else None,
         require_tls=listener.require_tls,
         bare_newlines=whole.relay.bare_newlines,
+        routes=Routes(whole.routes),
+        routed={name: pools[name] for name in routed},
+        masters=prepared.masters,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,6 +14,7 @@ from tlsgate import config
 from tlsgate.admission.lists import ListFault
 from tlsgate.admission.look_ups import Checks
 from tlsgate.admission.rules import AddressRules, load_rules
+from tlsgate.auth.master import Master, MasterFault, read_master
 from tlsgate.backends.contexts import load_client_contexts
 from tlsgate.config import AuthSource, Config, LoginMode, Protocol
 from tlsgate.doctor.trust import unvouched
@@ -35,7 +36,7 @@ class Prepared:
     """``backend_contexts``: by pool, for its backends in their order; None for one without TLS.
 
     ``users``: what the users file says; None without one. ``rules``: with their lists read. ``aliases``: the file of
-    aliases as it was read; None without one, or where senders needn't match.
+    aliases as it was read; None without one, or where senders needn't match. ``masters``: by pool.
     """
 
     settings: Config
@@ -45,6 +46,7 @@ class Prepared:
     rules: AddressRules = _NO_RULES
     admin_token: Token | None = None
     aliases: AliasesFile | None = None
+    masters: Mapping[str, Master] = field(default_factory=dict)
 
     @property
     def listeners(self) -> tuple[config.Listener, ...]:
@@ -74,6 +76,10 @@ class Prepared:
         if self.admin_token is not None and self.admin_token.open_to_all:
             about = str(self.settings.admin.token_file)
             yield Remark("token_file_fault", about, "everybody on this host can read the token; chmod o-r")
+        for name, master in self.masters.items():
+            if master.open_to_all:
+                about = str(self.settings.pools[name].master_password_file)
+                yield Remark("master_password_fault", about, "everybody on this host can read the password; chmod o-r")
 
     def list_remarks(self) -> Iterator[Remark]:
         """What is wrong with the lists."""
@@ -106,13 +112,14 @@ def prepare(settings: Config) -> Prepared:
     _check_links(settings, faults)
     token = _load_token(settings.admin, faults)
     aliases = _load_aliases(settings.relay, faults)
+    masters = _load_masters(settings.pools, faults)
     try:
         contexts = ServerContexts(settings.tls, protocols)
     except CertificateFault as fault:
         raise CertificateFault("\n".join((str(fault), *faults))) from None
     if faults:
         raise CertificateFault("\n".join(faults))
-    return Prepared(settings, contexts, backend_contexts, users, rules, token, aliases)
+    return Prepared(settings, contexts, backend_contexts, users, rules, token, aliases, masters)
 
 
 def _check_state(state: config.State, faults: list[str]) -> None:
@@ -163,6 +170,19 @@ def _load_aliases(relay: config.Relay, faults: list[str]) -> AliasesFile | None:
         return None
 
 
+def _load_masters(pools: Mapping[str, config.Pool], faults: list[str]) -> dict[str, Master]:
+    masters = {}
+    for name, pool in pools.items():
+        if pool.login is not LoginMode.MASTER:
+            continue
+        try:
+            masters[name] = read_master(pool)
+        except MasterFault as fault:
+            key, path = f"pools.{name}.master_password_file", pool.master_password_file
+            faults.append(f"{key}: {path}: {fault}; name a readable file with the password, which is one line")
+    return masters
+
+
 def _load_users(auth: config.Auth, faults: list[str]) -> Content | None:
     """What the users file says, None if no source needs one; a fault is appended to ``faults``."""
     if AuthSource.USERS_FILE not in auth.source or auth.users_file is None:
@@ -180,13 +200,9 @@ def refuse_unbuilt(settings: Config) -> None:
     """Other keys that aren't active yet may wait; who gets in must be as the config says. Raises CannotStart."""
     if unbuilt := sorted(set(settings.auth.source) - _SOURCES):
         raise CannotStart(f"auth.source: {', '.join(unbuilt)} is not active yet; only {_names(_SOURCES)} is")
-    for name in {each.pool for each in settings.listeners if each.protocol is not Protocol.MX}:
-        if (login := settings.pools[name].login) not in _LOGINS:
-            raise CannotStart(f"pools.{name}.login: {login} is not active yet; only {_names(_LOGINS)} is")
 
 
 _SOURCES = frozenset({AuthSource.BACKEND, AuthSource.USERS_FILE})
-_LOGINS = frozenset({LoginMode.SAME, LoginMode.NONE})
 
 
 def _names(of: Iterable[str]) -> str:

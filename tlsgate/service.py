@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, assert_never
 from typing import Protocol as Interface
@@ -12,6 +12,8 @@ from tlsgate.admission.prefixes import PrefixSet
 from tlsgate.admission.screened import Screener
 from tlsgate.auth import backend as asking_backend
 from tlsgate.auth.judgement import Judge
+from tlsgate.auth.master import Master
+from tlsgate.auth.routing import Routes
 from tlsgate.backends.pool import Pool
 from tlsgate.config import BareNewlines, Limits, Protocol, TlsMode
 from tlsgate.dialogue.backend import BackendDialogue, Purpose
@@ -61,6 +63,7 @@ class Trace(MailTrace, DeliveryTrace, SubmissionTrace, InboundTrace, Interface):
 
 _NO_PROXIES = PrefixSet(())
 _NO_DOMAINS = RelayDomains(())
+_NO_ROUTES = Routes()
 # Sessions of a listener have the same ones.
 _offer, _bounds, _rules = lru_cache(64)(Offer), lru_cache(64)(Bounds), lru_cache(64)(MessageRules)
 
@@ -71,7 +74,8 @@ class Service:
 
     ``proxies``: who must send a PROXY header. ``screener``: who asks the DNS about clients, None for nobody; ``links``:
     about the links in their messages. ``senders``: who knows whose addresses are whose, None where that is all the
-    same. ``domains``: whose mail an mx listener takes. ``require_tls``: it takes none in clear.
+    same. ``domains``: whose mail an mx listener takes. ``require_tls``: it takes none in clear. ``routed``: other pools
+    that ``routes`` lead to, by name. ``masters``: by pool, for those that log in so.
     """
 
     protocol: Protocol
@@ -90,6 +94,20 @@ class Service:
     links: Links | None = None
     require_tls: bool = False
     bare_newlines: BareNewlines = BareNewlines.REJECT
+    routes: Routes = _NO_ROUTES
+    # A service is a key to what is kept of it, and tables are none.
+    routed: Mapping[str, Pool] = field(default_factory=dict, hash=False)
+    masters: Mapping[str, Master] = field(default_factory=dict, hash=False)
+
+    def pool_of(self, user: str) -> Pool:
+        """Where this user's mail is."""
+        name = self.routes.pool(user, self.protocol)
+        return self.pool if name in (None, self.pool.name) else self.routed[name]
+
+    @property
+    def pools(self) -> tuple[Pool, ...]:
+        """Every pool that its sessions can end up in."""
+        return (self.pool, *self.routed.values())
 
     def server_dialogue(self, channel: Channel) -> ServerDialogue:
         """A dialogue that knows nothing of any before it."""
@@ -110,7 +128,8 @@ class Service:
 
     @property
     def _message_rules(self) -> MessageRules:
-        longest = None if self.pool.settings.long_lines else LONGEST_LINE
+        # Who the user is, and so where the mail goes, isn't known yet.
+        longest = None if all(each.settings.long_lines for each in self.pools) else LONGEST_LINE
         limits = self.limits
         return _rules(limits.message_size, limits.recipients, self.bare_newlines is BareNewlines.NORMALIZE, longest)
 

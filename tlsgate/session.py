@@ -13,6 +13,7 @@ from tlsgate.admission.screened import Screened
 from tlsgate.admission.visit import Visit
 from tlsgate.arrival import Arrival
 from tlsgate.backends.login import BackendSession
+from tlsgate.backends.pool import Pool
 from tlsgate.client_facts import client_facts
 from tlsgate.config import ClientAddress
 from tlsgate.dialogue.client import ClientFacts, NoName
@@ -127,9 +128,9 @@ class Session(ABC):
         name = None if self._screened is None else self._screened.confirmed_name
         return facts if name is None else replace(facts, name=name)
 
-    async def _told(self, dialogue: ServerDialogue) -> ClientFacts | None:
+    async def _told(self, dialogue: ServerDialogue, pool: Pool) -> ClientFacts | None:
         """The same, for a pool whose backends are told: others don't pay for it."""
-        how = self._service.pool.settings.client_address
+        how = pool.settings.client_address
         if how is ClientAddress.NONE:
             return None
         facts = self._facts(dialogue)

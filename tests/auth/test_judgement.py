@@ -9,7 +9,8 @@ from ipaddress import IPv4Address
 import pytest
 
 from tlsgate.auth.backend import judge
-from tlsgate.auth.judgement import Finding, login_purpose
+from tlsgate.auth.judgement import Finding, answer, login_purpose
+from tlsgate.auth.master import Master
 from tlsgate.config import LoginMode
 from tlsgate.dialogue.backend import NoLogin, SameLogin
 from tlsgate.dialogue.client import ClientFacts, Endpoint
@@ -17,17 +18,21 @@ from tlsgate.dialogue.credentials import Credentials
 from tlsgate.dialogue.events import Refusal, Refused
 
 SHOWN = Credentials("ann", b"secret")
+MASTER = Master("root", "*", b"master's secret")
 CLIENT = ClientFacts(Endpoint(IPv4Address("203.0.113.7"), 4711), None)
 
 
 @pytest.mark.parametrize(("found", "login"), list(itertools.product(Finding, LoginMode)))
-def test_only_what_is_right_goes_to_a_backend_without_a_login(found: Finding, login: LoginMode) -> None:
-    asked = login_purpose(found, SHOWN, login)
+def test_only_what_is_right_goes_to_a_backend_that_cannot_judge_it(found: Finding, login: LoginMode) -> None:
+    """Whoever gets there by a master login reads everybody's mail."""
+    asked = login_purpose(found, SHOWN, login, master=MASTER)
     match login:
         case LoginMode.SAME if found is not Finding.UNAVAILABLE:
             assert asked == SameLogin(SHOWN)
         case LoginMode.NONE if found is Finding.RIGHT:
             assert asked == NoLogin()
+        case LoginMode.MASTER if found is Finding.RIGHT:
+            assert asked == SameLogin(Credentials("ann*root", b"master's secret"))
         case _:
             assert asked == Refused(Refusal.UNAVAILABLE)
 
@@ -36,6 +41,36 @@ def test_who_the_client_is_goes_along() -> None:
     """A backend that trusts us has no other way to learn who sends."""
     assert login_purpose(Finding.UNDECIDED, SHOWN, LoginMode.SAME, CLIENT) == SameLogin(SHOWN, CLIENT)
     assert login_purpose(Finding.RIGHT, SHOWN, LoginMode.NONE, CLIENT) == NoLogin(replace(CLIENT, login="ann"))
+
+
+def test_without_its_secret_there_is_no_master_login() -> None:
+    assert login_purpose(Finding.RIGHT, SHOWN, LoginMode.MASTER) == Refused(Refusal.UNAVAILABLE)
+
+
+def test_without_a_separator_the_user_is_whom_the_master_acts_as() -> None:
+    asked = login_purpose(Finding.RIGHT, SHOWN, LoginMode.MASTER, CLIENT, Master("root", "", b"m"))
+    assert isinstance(asked, SameLogin)
+    assert (asked.credentials.user, asked.credentials.secret, asked.act_as) == ("root", b"m", "ann")
+    assert asked.client == CLIENT
+
+
+@pytest.mark.parametrize("user", ["ann*root", "*", "ann*", "*root"])
+def test_a_name_that_holds_the_separator_opens_no_mailbox(user: str) -> None:
+    """A backend would cut it at another place than we have joined it: "ann*bob" would be ann's mail."""
+    refused = login_purpose(Finding.RIGHT, Credentials(user, b"secret"), LoginMode.MASTER, master=MASTER)
+    assert refused == Refused(Refusal.AUTHENTICATION_FAILED, "the user name holds the master separator")
+    assert login_purpose(Finding.RIGHT, Credentials(user, b"secret"), LoginMode.SAME, master=MASTER) == SameLogin(
+        Credentials(user, b"secret")
+    )
+
+
+@pytest.mark.parametrize("reason", list(Refusal))
+def test_a_client_is_not_to_blame_for_a_masters_password(reason: Refusal) -> None:
+    """A wrong one would else ban everybody who logs in."""
+    said = Refused(reason, "words")
+    assert answer(said, LoginMode.SAME) is said
+    about_credentials = reason in (Refusal.AUTHENTICATION_FAILED, Refusal.AUTHORIZATION_FAILED, Refusal.EXPIRED)
+    assert answer(said, LoginMode.MASTER) == (Refused(Refusal.UNAVAILABLE) if about_credentials else said)
 
 
 @pytest.mark.parametrize("authzid", ["", "ann"])

@@ -52,11 +52,12 @@ def test_what_is_not_active_yet_is_good_and_is_told(
     tmp_path: Path, certificate: Certificate, capsys: pytest.CaptureFixture[str]
 ) -> None:
     text = GOOD.format(chain=certificate.chain, key=certificate.key)
-    text += '[[routes]]\nmatch = "*"\npool = "imap"\n[screening]\nspf = "off"\n'
+    text += '[[routes]]\nmatch = "*@a.test"\npool = "imap"\n[auth]\nmechanisms = ["EXTERNAL"]\n'
     assert check(tmp_path / "c.toml", text) == 0
     out = capsys.readouterr().out
-    assert "routes: not active yet" in out
-    assert "screening" not in out
+    assert "auth.mechanisms: not active yet" in out
+    assert "routes: not active yet" not in out
+    assert 'route "*@a.test": pool imap' in out
 
 
 def test_every_fault_at_once(tmp_path: Path, certificate: Certificate, capsys: pytest.CaptureFixture[str]) -> None:

@@ -359,10 +359,8 @@ def test_certificate_expiry_is_a_metric(directory: Path, certificate: Certificat
 
 
 def test_keys_that_are_not_active_yet_are_told(directory: Path, certificate: Certificate, pools: list[Pool]) -> None:
-    with gateway(
-        directory, certificate, LISTENERS, pools, server='[[routes]]\nmatch = "*"\nprotocol = "imap"\npool = "imap"'
-    ) as gate:
-        assert gate.event("not_active", lambda event: event["key"] == "routes")
+    with gateway(directory, certificate, LISTENERS, pools, server='[auth]\nmechanisms = ["PLAIN", "EXTERNAL"]') as gate:
+        assert gate.event("not_active", lambda event: event["key"] == "auth.mechanisms")
 
 
 def test_starts_without_a_backend_and_logs_in_when_it_is_there(

@@ -199,6 +199,10 @@ user = "a\\u0000b"     #! server.user: holds a control character
 [[routes]]
 match = ""             #! routes[0].match: is empty
 pool = "imap"
+[[routes]]
+match = "*"
+protocol = "mx"        #! routes[1].protocol: "mx" is not known here; use "imap", "pop3" or "submission"
+pool = "imap"
 [auth.oauth]
 user_claim = ""        #! auth.oauth.user_claim: is empty
 [relay]

@@ -122,12 +122,7 @@ login = "master"
 master_user = "m"
 master_separator = "+"
 master_password_file = "p"
-""": (
-        "pools.imap.login",
-        "pools.imap.master_user",
-        "pools.imap.master_separator",
-        "pools.imap.master_password_file",
-    ),
+""": (),
     """
 [[listeners]]
 name = "a"
@@ -180,7 +175,7 @@ pool = "imap"
 [[dnsbl]]
 zone = "a.test"
 protocols = ["submission"]
-""": ("routes",),
+""": (),
     """
 [admission]
 allow = ["::1"]
@@ -217,7 +212,7 @@ def test_not_active(tmp_path: Path, text: str, keys: tuple[str, ...]) -> None:
 
 def test_example() -> None:
     """The defaults, written out, are no wishes."""
-    assert not_active(load(Path(__file__).with_name("full.toml"))) == ("routes",)
+    assert not_active(load(Path(__file__).with_name("full.toml"))) == ()
 
 
 def _names(of: Any, name: str) -> set[str]:

@@ -181,11 +181,13 @@ class ServerPlayer:
                 assert not isinstance(self.dialogue, Mx), "nobody logs in at an MX"
                 answer = next(self._answers)
                 said = self.dialogue.send(verdict(answer))
-                if isinstance(self.dialogue, Submission) and (backend := _listed(self._transcript.header, "backend")):
-                    self.dialogue.shorten(frozenset(backend))
+                if isinstance(self.dialogue, Submission):
+                    self._connected(self.dialogue)
                 return [("E", described(event)), ("V", answer), ("S", said)]
             case Mail() | Rcpt() | Data() | EndOfData():
                 assert isinstance(self.dialogue, Smtp)
+                if isinstance(event, Rcpt):
+                    self._connected(self.dialogue)
                 answer = next(self._answers)
                 code, _, text = answer.partition(" ")
                 self._over = int(code) == 421
@@ -194,6 +196,10 @@ class ServerPlayer:
                     ("V", answer),
                     ("S", self.dialogue.answer(SmtpReply(int(code), (text,)))),
                 ]
+
+    def _connected(self, dialogue: Smtp) -> None:
+        if backend := _listed(self._transcript.header, "backend"):
+            dialogue.shorten(frozenset(backend))
 
     def finish(self) -> None:
         assert next(self._answers, None) is None, "an answer was not asked for"

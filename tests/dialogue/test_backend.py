@@ -6,12 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tlsgate.dialogue import sasl
 from tlsgate.dialogue.backend import BackendDialogue, Outcome, SameLogin, Send, plain_response, refusal
 from tlsgate.dialogue.client import ClientFacts
 from tlsgate.dialogue.credentials import Credentials
 from tlsgate.dialogue.events import NEED_DATA, Granted, Refusal, Refused, RemoteProtocolError
 from tlsgate.dialogue.imap_backend import ImapBackend
 from tlsgate.dialogue.pop3_backend import Pop3Backend
+from tlsgate.dialogue.smtp_backend import SmtpBackend
 
 
 def _ended(dialogue: BackendDialogue) -> bool:
@@ -123,5 +125,72 @@ def test_a_grant_before_the_secret_is_a_lie() -> None:
 
 
 def test_plain_names_no_other_identity() -> None:
-    """RFC 4616: the identity to act as is left empty; whether one may be given is decided before."""
-    assert plain_response(Credentials("jürgen", b"p\xffw", "root")) == b"\0j\xc3\xbcrgen\0p\xffw"
+    """RFC 4616: the identity to act as is left empty, whatever the client has shown; a master's is for us to say."""
+    who = Credentials("jürgen", b"p\xffw", "root")
+    assert plain_response(SameLogin(who)) == b"\0j\xc3\xbcrgen\0p\xffw"
+    assert plain_response(SameLogin(who, act_as="änn")) == b"\xc3\xa4nn\0j\xc3\xbcrgen\0p\xffw"
+
+
+ACTING = SameLogin(Credentials("root", b"master"), act_as="ann")
+PLAIN = sasl.encode(b"ann\0root\0master")
+
+
+def _play(dialogue: BackendDialogue, *said: bytes) -> list[bytes]:
+    """What we send, a list item for each of a backend's answers, its greeting first; TAG is our tag."""
+    sent: list[bytes] = []
+    for line in said:
+        tag = sent[-1].split(b" ")[0] if sent else b""
+        dialogue.receive(line.replace(b"TAG", tag))
+        while (event := dialogue.next_event()) is not NEED_DATA and not isinstance(event, Outcome):
+            assert isinstance(event, Send)
+            sent.append(event.data)
+    return sent
+
+
+def _new(backend: type[BackendDialogue], *known: str) -> BackendDialogue:
+    return backend(ACTING, starttls=False, hostname="mail.example.org", known=known)
+
+
+def test_a_master_acts_as_a_user_by_plain_alone() -> None:
+    """LOGIN, USER and AUTH LOGIN name one identity: they would open the master's own mailbox."""
+    sent = _play(_new(ImapBackend), b"* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN] hi\r\n")
+    assert [each.split(b" ", 1)[1] for each in sent] == [b"AUTHENTICATE PLAIN " + PLAIN + b"\r\n"]
+    sent = _play(_new(Pop3Backend, "USER", "SASL PLAIN"), b"+OK hi\r\n", b"+ \r\n")
+    assert sent == [b"AUTH PLAIN\r\n", PLAIN + b"\r\n"]
+    sent = _play(_new(SmtpBackend), b"220 hi\r\n", b"250-hi\r\n250 AUTH LOGIN PLAIN\r\n")
+    assert sent[1:] == [b"AUTH PLAIN " + PLAIN + b"\r\n"]
+
+
+def test_a_backend_that_nobody_has_asked_yet_is_asked_for_plain_first() -> None:
+    """After a start the first login comes before the first probe has ended."""
+    sent = _play(_new(ImapBackend), b"* OK hi\r\n", b"* CAPABILITY AUTH=PLAIN\r\nTAG OK done\r\n", b"+ \r\n")
+    assert [each.split(b" ")[1:] for each in sent] == [[b"CAPABILITY\r\n"], [b"AUTHENTICATE", b"PLAIN\r\n"], []]
+    sent = _play(_new(Pop3Backend), b"+OK hi\r\n", b"+OK\r\nUSER\r\nSASL PLAIN\r\n.\r\n", b"+ \r\n")
+    assert sent == [b"CAPA\r\n", b"AUTH PLAIN\r\n", PLAIN + b"\r\n"]
+
+
+@pytest.mark.parametrize(
+    ("backend", "said"),
+    [
+        (ImapBackend, (b"* OK [CAPABILITY IMAP4rev1] hi\r\n",)),
+        (ImapBackend, (b"* OK [CAPABILITY IMAP4rev1 LOGINDISABLED] hi\r\n",)),
+        (Pop3Backend, (b"+OK hi\r\n", b"-ERR what?\r\n")),
+        (Pop3Backend, (b"+OK hi\r\n", b"+OK\r\nUSER\r\nSASL LOGIN\r\n.\r\n")),
+        (SmtpBackend, (b"220 hi\r\n", b"250-hi\r\n250 AUTH LOGIN\r\n")),
+    ],
+)
+def test_without_plain_no_master_acts_as_a_user(backend: type[BackendDialogue], said: tuple[bytes, ...]) -> None:
+    """The operator is told what to change; the master's password isn't shown."""
+    dialogue = _new(backend)
+    for line in said[:-1]:
+        assert b"master" not in b"".join(_play(dialogue, line))
+    with pytest.raises(RemoteProtocolError, match=r"no AUTH PLAIN.*master_separator"):
+        _play(dialogue, said[-1])
+
+
+def test_an_echo_of_a_masters_response_is_left_out() -> None:
+    """Whom it acts as shifts the base64 of the secret."""
+    dialogue = _new(Pop3Backend, "SASL PLAIN")
+    _play(dialogue, b"+OK hi\r\n", b"+ \r\n")
+    dialogue.receive(b"-ERR [SYS/TEMP] bad: " + PLAIN + b"\r\n")
+    assert dialogue.next_event() == Outcome(Refused(Refusal.UNAVAILABLE), ("SASL PLAIN",))

@@ -59,6 +59,9 @@ def test_what_passes_is_one_line_and_means_the_same(address: str, parameters: st
         ('FROM:<"a b">', '"a b"'),
         ("FROM:a@b.example", "a@b.example"),
         ("FROM: a@[192.0.2.1]", "a@[192.0.2.1]"),
+        ("FROM:<a..b@docomo.example>", "a..b@docomo.example"),
+        ("FROM:<.a...@b.example>", ".a...@b.example"),
+        ("FROM:a.@b.example", "a.@b.example"),
     ],
 )
 def test_reverse_paths(argument: str, mailbox: str) -> None:
@@ -82,7 +85,10 @@ def test_reverse_paths(argument: str, mailbox: str) -> None:
         "<<a@b.example>>",
         "<a@b@c.example>",
         "<a b@c.example>",
-        "<a..b@c.example>",
+        "<@c.example>",
+        "<..@c.example>",
+        "<.>",
+        '<."a"@c.example>',
         "<a@b..example>",
         "<a@-b.example>",
         "<a@b.example,c@d.example>",
@@ -90,6 +96,11 @@ def test_reverse_paths(argument: str, mailbox: str) -> None:
         '<"a\r\nb"@c.example>',
         '<"a\0b"@c.example>',
         "<a\u0085@b.example>",
+        # Line ends for some that read logs and headers.
+        "<a\u2028b@c.example>",
+        '<"a\u2029b"@c.example>',
+        "<a@b\u2028c.example>",
+        "<a@\u2029.example>",
         "<a@[]>",
         "<a@[1.2.3.4>",
         "< a@b.example>",
@@ -100,6 +111,14 @@ def test_what_is_no_path(address: str) -> None:
     for read, keyword in ((reverse_path, "FROM:"), (forward_path, "TO:")):
         with pytest.raises(SmtpSyntaxError):
             read(keyword + address)
+
+
+@pytest.mark.parametrize("address", ["<a..b@c.example>", "<.a@c.example>", "<a.@c.example>", "<a..b>", "a.@c.example"])
+def test_a_recipient_has_a_dot_between_two_atoms_only(address: str) -> None:
+    """As a sender it is only somebody's name; a backend may take such a recipient for another one."""
+    with pytest.raises(SmtpSyntaxError) as caught:
+        forward_path(f"TO:{address}")
+    assert caught.value.code == "501 5.1.3"
 
 
 def test_the_null_path_is_no_recipient() -> None:

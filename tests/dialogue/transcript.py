@@ -19,9 +19,10 @@ Escapes: ``⏎`` CR LF, ``␊`` LF, ``␍`` CR, ``␀`` NUL, ``\\xNN`` any octet
 
 Header keys: ``rows`` (of the list of attack cases), ``about``, ``channel`` (cleartext, encrypted), ``bounds``,
 ``mechanisms``, ``capabilities`` (separated by ``|``); for messages ``size``, ``recipients``, ``longest_line`` ("any"
-for no bound), ``normalize``; ``require_tls`` for an MX; ``backend`` (the keywords that the backend of a submission
-session turns out to have); for backends ``login`` ("probe", "none" or "user secret"), ``starttls``, ``known``,
-``client`` (what is to be told of the client: words of key=value); and ``splits``, which segment edges mean something:
+for no bound), ``normalize``; ``require_tls`` for an MX; ``backend`` (the keywords that the backend of a mail session
+turns out to have, at the login or the first recipient); for backends ``login`` ("probe", "none" or "user secret"),
+``starttls``, ``known``, ``client`` (what is to be told of the client: words of key=value); and ``splits``, which
+segment edges mean something:
 
 - ``any``: none does. All input may arrive in one piece or byte by byte, with the same events.
 - ``groups``: input must not run ahead of the answer to what was sent before, else any edge will do.

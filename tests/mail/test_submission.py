@@ -60,7 +60,9 @@ async def test_each_quota_has_its_own_reply_and_is_told_once_a_minute_and_user()
     """A line for each refusal would let one user fill the disk; no line for the next user would hide that one."""
     clock, trace = Clock(), Trace()
     store = Memory(clock)
-    first, second, other = (SubmissionPolicy(user, store, QUOTAS, None, trace, STAMP) for user in ("ann", "ANN", "bob"))
+    first, second, other = (
+        SubmissionPolicy(user, store, QUOTAS, None, trace, lambda: STAMP) for user in ("ann", "ANN", "bob")
+    )
     assert [await first.message() for _ in range(3)] == [None, None, TOO_MANY_MESSAGES]
     assert await second.message() == TOO_MANY_MESSAGES
     assert [await second.recipient(BOB) for _ in range(4)] == [BOB, BOB, BOB, TOO_MANY_RECIPIENTS]
@@ -78,8 +80,10 @@ async def test_each_quota_has_its_own_reply_and_is_told_once_a_minute_and_user()
 
 async def test_senders_are_asked_about_only_where_they_must_match() -> None:
     trace, store = Trace(), Memory(Clock())
-    lax = SubmissionPolicy("ann@a.test", store, QUOTAS, None, trace, STAMP)
-    strict = SubmissionPolicy("ann@a.test", store, QUOTAS, read_aliases(b"ann@a.test: sales@a.test\n"), trace, STAMP)
+    lax = SubmissionPolicy("ann@a.test", store, QUOTAS, None, trace, lambda: STAMP)
+    strict = SubmissionPolicy(
+        "ann@a.test", store, QUOTAS, read_aliases(b"ann@a.test: sales@a.test\n"), trace, lambda: STAMP
+    )
     for mailbox in ("eve@a.test", "ann@a.test", "", "ann"):
         assert await lax.sender(Mail(Path(mailbox), ())) is None
     for mailbox in ("Ann@a.test", "sales@A.test", ""):
@@ -96,7 +100,7 @@ async def test_quotas_hold_over_replicas(started: RedisServer) -> None:
     """A thief would else have them once at each gateway."""
     trace = Trace()
     async with replicas(started.server, 2) as stores:
-        first, second = (SubmissionPolicy("ann", store, QUOTAS, None, trace, STAMP) for store in stores)
+        first, second = (SubmissionPolicy("ann", store, QUOTAS, None, trace, lambda: STAMP) for store in stores)
         assert [await each.message() for each in (first, second, first, second)] == [
             None,
             None,
@@ -110,7 +114,7 @@ async def test_a_shared_state_that_is_away(redis: RedisServer, when_down: WhenDo
     """By our own counts, or not now: never without a quota. Nobody is said to be over one that nobody has counted."""
     trace = Trace()
     async with replicas(redis.server, 1, when_down) as (store,):
-        ann = SubmissionPolicy("ann", store, QUOTAS, None, trace, STAMP)
+        ann = SubmissionPolicy("ann", store, QUOTAS, None, trace, lambda: STAMP)
         said = [await ann.message() for _ in range(3)]
     if when_down is WhenDown.REFUSE:
         assert said == [TOO_MANY_MESSAGES] * 3

@@ -15,6 +15,7 @@ import pytest
 from tests.gate import HOSTNAME
 from tests.system.peers import wait_until
 from tests.test_gateway import config, reading
+from tlsgate.auth.master import Master
 from tlsgate.config import ConfigError
 from tlsgate.prepared import Prepared
 from tlsgate.tls.certificate import CertificateFault
@@ -104,6 +105,12 @@ def test_a_new_config_is_for_those_that_try_it_until_it_is_adopted(start: Start,
     assert forked(spawner) == ["3", HOSTNAME]
     spawner.adopt()
     assert forked(spawner) == ["4", "new.example.org"]
+
+
+def test_a_masters_password_does_not_come_back(start: Start, prepared: Prepared) -> None:
+    """It opens every mailbox, and who admits connections logs nobody in."""
+    spawner = start(lambda: replace(prepared, masters={"a": Master("root", "*", b"hunter2", True)}))
+    assert spawner.reread().masters == {"a": Master("root", "*", b"", True)}
 
 
 def test_what_comes_back_has_everything_but_keys(start: Start, prepared: Prepared) -> None:

@@ -10,7 +10,7 @@ import trio
 
 from tlsgate import config
 from tlsgate.admission.dnsbl import DnsblTrace, DnsLists
-from tlsgate.config import Action, ClientAddress, Config, Protocol
+from tlsgate.config import Action, ClientAddress, Config, Protocol, pools_behind
 from tlsgate.dns import Resolver
 from tlsgate.dns.resolver import ResolverTrace
 
@@ -40,7 +40,8 @@ class Checks:
         mx = listener.protocol is Protocol.MX
         mail = mx or listener.protocol is Protocol.SUBMISSION
         screening = settings.screening
-        told = settings.pools[listener.pool].client_address is ClientAddress.XCLIENT
+        reached = pools_behind(listener, settings.routes)
+        told = any(settings.pools[name].client_address is ClientAddress.XCLIENT for name in reached)
         return cls(
             dnsbl=mail and any(listener.protocol in each.protocols for each in settings.dnsbl),
             reverse_dns=told or (mail and screening.reverse_dns is not Action.OFF),

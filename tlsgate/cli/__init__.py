@@ -18,6 +18,7 @@ _COMMANDS = {
     "ban": "refuse a network from now on, for a while",
     "unban": "end a ban before its time",
     "bans": "list who is banned",
+    "user": "who is in a users file, and by which password",
     "demo": "a sample gateway with a sample backend on loopback: no config, no root, nothing else needed",
 }
 _ARGUMENTS = {
@@ -27,6 +28,7 @@ _ARGUMENTS = {
     "ban": arguments.ban,
     "unban": arguments.unban,
     "bans": arguments.bans,
+    "user": arguments.user,
 }
 
 

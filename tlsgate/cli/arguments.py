@@ -58,6 +58,25 @@ def bans(command: argparse.ArgumentParser) -> None:
     admin(command)
 
 
+_USER_ACTIONS = {
+    "add": "let somebody in; the password comes from a prompt or the first line of standard input",
+    "passwd": "give somebody another password, which comes from there too",
+    "remove": "let somebody in no more",
+    "verify": "say whether a password, which comes from there too, is right",
+    "list": "show who is let in, and what is wrong with the file",
+}
+
+
+def user(command: argparse.ArgumentParser) -> None:
+    """What to do with a users file, and about whom."""
+    actions = command.add_subparsers(dest="action", required=True, metavar="action")
+    for name, text in _USER_ACTIONS.items():
+        action = actions.add_parser(name, help=text, description=text, allow_abbrev=False)
+        if name != "list":
+            action.add_argument("name", metavar="NAME", help="the name to log in by")
+        action.add_argument("--file", type=Path, required=True, metavar="FILE", help="the users file")
+
+
 def _address(text: str) -> object:
     from tlsgate.config.fault import Wrong
     from tlsgate.config.values import parse_address

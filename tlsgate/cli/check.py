@@ -34,6 +34,9 @@ def report(prepared: Prepared) -> Iterator[str]:
         note = "" if listener.name in served else "   (not active yet)"
         place = f"{listener.protocol} at {listener.address}, tls {listener.tls}"
         yield f"listener {listener.name}: {place}, pool {listener.pool}{note}"
+    for route in settings.routes:
+        only = f" ({route.protocol})" if route.protocol else ""
+        yield f'route "{route.match}"{only}: pool {route.pool}'
     for name, pool in settings.pools.items():
         yield from _pool(name, pool)
     for certificate in prepared.contexts.certificates:

@@ -19,6 +19,7 @@ from tlsgate.config.enums import (
 from tlsgate.config.fault import ConfigError, Fault
 from tlsgate.config.loader import load
 from tlsgate.config.pending import not_active
+from tlsgate.config.reach import pools_behind
 from tlsgate.config.schema import (
     Admin,
     Admission,
@@ -89,4 +90,5 @@ __all__ = [
     "WhenDown",
     "load",
     "not_active",
+    "pools_behind",
 ]

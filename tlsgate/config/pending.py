@@ -7,7 +7,7 @@ from enum import Enum
 
 from msgspec.structs import fields
 
-from tlsgate.config.enums import AuthSource, LoginMode, Mechanism
+from tlsgate.config.enums import AuthSource, Mechanism
 from tlsgate.config.fault import KeyPath, dotted
 from tlsgate.config.schema import Config, Section
 
@@ -15,11 +15,6 @@ from tlsgate.config.schema import Config, Section
 # What is built loses its line. "[]" stands for any index, "*" for any name.
 PENDING: Mapping[str, tuple[Enum, ...]] = {
     "tls.client_ca": (),
-    "pools.*.login": (LoginMode.NONE,),
-    "pools.*.master_user": (),
-    "pools.*.master_separator": (),
-    "pools.*.master_password_file": (),
-    "routes": (),
     "auth.source": (AuthSource.BACKEND, AuthSource.USERS_FILE),
     "auth.mechanisms": (Mechanism.PLAIN, Mechanism.LOGIN),
     "auth.auth_http": (),

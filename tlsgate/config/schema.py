@@ -124,7 +124,7 @@ class Route(Section, frozen=True, kw_only=True):
 
     match: Annotated[str, string(320, least=1)]
     pool: Name
-    protocol: Annotated[Protocol | None, word(Protocol)] = None
+    protocol: Annotated[Protocol | None, word((Protocol.IMAP, Protocol.POP3, Protocol.SUBMISSION))] = None
 
 
 class OAuth(Section, frozen=True, kw_only=True):

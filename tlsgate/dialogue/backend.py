@@ -18,6 +18,7 @@ from tlsgate.dialogue.events import NEED_DATA, Granted, LocalProtocolError, Need
 from tlsgate.dialogue.imap_syntax import escaped
 from tlsgate.dialogue.replies import printable
 
+NO_PLAIN = 'backend offers no AUTH PLAIN, without which master_separator = "" can name no user'
 LONGEST_LINE = 16384
 MOST_LINES = 200
 
@@ -56,13 +57,15 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class SameLogin:
-    """Log in as the client did, with its own secret.
+    """Log in as the client did, with its own secret; or with those credentials of a master user that open its mailbox.
 
-    ``client``: tell the backend of it before, if it takes that; None for a pool that tells nothing.
+    ``client``: tell the backend of it before, if it takes that; None for a pool that tells nothing. ``act_as``: the
+    user, where the master's credentials don't name it (RFC 4616's authzid): only PLAIN carries that.
     """
 
     credentials: Credentials
     client: ClientFacts | None = None
+    act_as: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +135,7 @@ class BackendDialogue(ABC):
         verdict = outcome.verdict
         if verdict is None or not isinstance(self._purpose, SameLogin):
             return outcome
-        if not _shows_secret(verdict.text, self._purpose.credentials):
+        if not _shows_secret(verdict.text, self._purpose):
             return outcome
         return replace(outcome, verdict=replace(verdict, text=""))
 
@@ -161,21 +164,23 @@ class BackendDialogue(ABC):
 _SHOWN = 64
 
 
-def _shows_secret(text: str, who: Credentials) -> bool:
+def _shows_secret(text: str, login: SameLogin) -> bool:
     """Whether ``text`` quotes the secret, in any form that we send it in. The beginning does: an echo may be cut."""
+    who = login.credentials
     secret = printable(who.secret, _SHOWN)
     if secret and secret in text:
         return True
     coded = len(who.secret) * 4 // 3
     if len(text) < min(coded, _SHOWN) and b'"' not in who.secret and b"\\" not in who.secret:
         return False  # shorter than any other form
-    forms = (escaped(who.secret), sasl.encode(who.secret), sasl.encode(plain_response(who)))
+    forms = (escaped(who.secret), sasl.encode(who.secret), sasl.encode(plain_response(login)))
     return any(printable(form, _SHOWN) in text for form in forms)
 
 
-def plain_response(who: Credentials) -> bytes:
-    """The response of SASL PLAIN (RFC 4616), not yet encoded."""
-    return b"\0" + who.user.encode() + b"\0" + who.secret
+def plain_response(login: SameLogin) -> bytes:
+    """The response of SASL PLAIN (RFC 4616), not yet encoded. An authzid that a client has shown is no part of it."""
+    who = login.credentials
+    return login.act_as.encode() + b"\0" + who.user.encode() + b"\0" + who.secret
 
 
 def refusal(verdict: Granted | Refused) -> Refused:

@@ -60,6 +60,11 @@ class ReceiveBuffer:
         """Take ``count`` octets, or all while fewer are here."""
         return self.take(min(count, len(self._data))) or b""
 
+    def put_back(self, data: bytes) -> None:
+        """Octets that were taken come first again."""
+        self._data[:0] = data
+        self._searched = 0
+
     def take_all(self) -> bytes:
         """Take whatever is here, maybe nothing."""
         taken = bytes(self._data)

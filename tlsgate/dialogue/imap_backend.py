@@ -10,6 +10,7 @@ from functools import lru_cache
 
 from tlsgate.dialogue import sasl
 from tlsgate.dialogue.backend import (
+    NO_PLAIN,
     BackendDialogue,
     BeginTls,
     NoLogin,
@@ -22,7 +23,6 @@ from tlsgate.dialogue.backend import (
     refusal,
 )
 from tlsgate.dialogue.client import ClientFacts
-from tlsgate.dialogue.credentials import Credentials
 from tlsgate.dialogue.events import Granted, LocalProtocolError, NeedData, Refusal, Refused, RemoteProtocolError
 from tlsgate.dialogue.imap_id import id_fields
 from tlsgate.dialogue.imap_syntax import LITERAL, quoted
@@ -65,15 +65,18 @@ class ImapBackend(BackendDialogue):
                 capabilities = capabilities or (yield from self._capability())
                 yield Send(self._tag + b" LOGOUT\r\n")
                 return Outcome(None, capabilities)
-            case SameLogin(who, ClientFacts() as client):
+            case SameLogin(_, ClientFacts() as client) as login:
                 capabilities = capabilities or self._known or (yield from self._capability())
                 told = yield from self._id(client, capabilities)
                 self._nothing_behind()
-                outcome = yield from self._login(who, capabilities)
+                outcome = yield from self._login(login, capabilities)
                 return replace(outcome, client_told=told)
-            case SameLogin(who):
+            case SameLogin(act_as=act_as) as login:
+                capabilities = capabilities or self._known
+                if act_as and not capabilities:
+                    capabilities = yield from self._capability()
                 self._nothing_behind()
-                return (yield from self._login(who, capabilities or self._known))
+                return (yield from self._login(login, capabilities))
             case NoLogin():
                 raise LocalProtocolError("IMAP needs a login")
 
@@ -128,8 +131,8 @@ class ImapBackend(BackendDialogue):
             if line[:13].upper() == b"* CAPABILITY ":
                 capabilities = _words(line[13:])
 
-    def _login(self, who: Credentials, capabilities: tuple[str, ...]) -> Steps:
-        first, *others = self._login_pieces(who, _upper(capabilities))
+    def _login(self, login: SameLogin, capabilities: tuple[str, ...]) -> Steps:
+        first, *others = self._login_pieces(login, _upper(capabilities))
         yield Send(first)
         for piece in others:
             line, untagged = yield from self._reply()
@@ -140,14 +143,17 @@ class ImapBackend(BackendDialogue):
         line, untagged = yield from self._reply()
         return Outcome(_verdict(line, untagged), untagged)
 
-    def _login_pieces(self, who: Credentials, names: frozenset[str]) -> list[bytes]:
+    def _login_pieces(self, login: SameLogin, names: frozenset[str]) -> list[bytes]:
         """What to send to log in; a continuation request must come between one piece and the next."""
+        who = login.credentials
         user, secret = quoted(who.user.encode()), quoted(who.secret)
-        if "LOGINDISABLED" not in names and user is not None and secret is not None:
+        if not login.act_as and "LOGINDISABLED" not in names and user is not None and secret is not None:
             return [b"%s LOGIN %s %s\r\n" % (self._tag, user, secret)]
         if "AUTH=PLAIN" in names:
-            command, response = self._tag + b" AUTHENTICATE PLAIN", sasl.encode(plain_response(who)) + b"\r\n"
+            command, response = self._tag + b" AUTHENTICATE PLAIN", sasl.encode(plain_response(login)) + b"\r\n"
             return [command + b" " + response] if "SASL-IR" in names else [command + b"\r\n", response]
+        if login.act_as:
+            raise RemoteProtocolError(NO_PLAIN)
         if "LOGINDISABLED" in names:
             raise RemoteProtocolError("backend takes no password here (LOGINDISABLED, no AUTH=PLAIN)")
         name = who.user.encode()

@@ -7,6 +7,7 @@ from collections.abc import Generator
 
 from tlsgate.dialogue import sasl, xclient
 from tlsgate.dialogue.backend import (
+    NO_PLAIN,
     BackendDialogue,
     BeginTls,
     NoLogin,
@@ -19,7 +20,6 @@ from tlsgate.dialogue.backend import (
     refusal,
 )
 from tlsgate.dialogue.client import ClientFacts
-from tlsgate.dialogue.credentials import Credentials
 from tlsgate.dialogue.events import Granted, LocalProtocolError, NeedData, Refusal, Refused, RemoteProtocolError
 from tlsgate.dialogue.replies import printable
 
@@ -58,10 +58,13 @@ class Pop3Backend(BackendDialogue):
                 capabilities = yield from self._capa()
                 yield Send(b"QUIT\r\n")
                 return Outcome(None, capabilities)
-            case SameLogin(who, client):
+            case SameLogin(client=client) as login:
                 told = client is not None and (yield from self._xclient(client, greeting))
+                known = self._known
+                if login.act_as and not known:
+                    known = yield from self._capa()
                 self._nothing_behind()
-                verdict = yield from self._login(who)
+                verdict = yield from self._login(login, known)
                 return Outcome(verdict, self._known, told)
             case NoLogin():
                 raise LocalProtocolError("POP3 needs a login")
@@ -98,11 +101,14 @@ class Pop3Backend(BackendDialogue):
             raise RemoteProtocolError("XCLIENT is answered by neither +OK nor -ERR")
         return line[:1] == b"+"
 
-    def _login(self, who: Credentials) -> Generator[Send | NeedData, None, Granted | Refused]:
-        kinds = {name.split(" ")[0].upper(): name.upper().split(" ")[1:] for name in self._known}
+    def _login(self, login: SameLogin, known: tuple[str, ...]) -> Generator[Send | NeedData, None, Granted | Refused]:
+        who = login.credentials
+        kinds = {name.split(" ")[0].upper(): name.upper().split(" ")[1:] for name in known}
         spaced = " " in who.user  # what a server makes of that in USER is its own idea
-        if "PLAIN" in kinds.get("SASL", []) and (spaced or "USER" not in kinds):
-            pieces, go_on = [b"AUTH PLAIN", sasl.encode(plain_response(who))], _CHALLENGE
+        if "PLAIN" in kinds.get("SASL", []) and (spaced or login.act_as or "USER" not in kinds):
+            pieces, go_on = [b"AUTH PLAIN", sasl.encode(plain_response(login))], _CHALLENGE
+        elif login.act_as:
+            raise RemoteProtocolError(NO_PLAIN)
         elif spaced:
             return Refused(Refusal.AUTHENTICATION_FAILED)
         else:

@@ -152,17 +152,18 @@ class Smtp(SmtpMessage):
         self._sender_refused = True
         if self._forgives:
             self._refusals = 0
-        sender, parameters = reverse_path(argument)
-        check_parameters(parameters, MAIL_PARAMETERS, self._extensions)
+        try:
+            sender, parameters = reverse_path(argument)
+            check_parameters(parameters, MAIL_PARAMETERS, self._extensions)
+        except SmtpSyntaxError as error:
+            return self._refuse(error.code, error.text)
         given = dict(parameters)
         if int(given.get("SIZE") or 0) > self._size:
             return self._refuse("552 5.3.4", TOO_LARGE)
         self._smtputf8 = "SMTPUTF8" in given
         if not (self._smtputf8 or argument.isascii()):
             return self._refuse("553 5.6.7", "Address needs SMTPUTF8")
-        # SIZE and AUTH are taken here whatever the backend has: one that lacks them would refuse the command for them.
-        passed = tuple(each for each in parameters if MAIL_PARAMETERS[each[0]] in self._taken)
-        return self._ask(Mail(sender, passed))
+        return self._ask(Mail(sender, parameters))
 
     def _rcpt(self, argument: str) -> ServerEvent | MailEvent:
         if not self._open:
@@ -174,8 +175,11 @@ class Smtp(SmtpMessage):
         self._named += 1
         if self._named > _NAMED * self._rules.recipients:
             return self._close(Ending.BAD_COMMANDS)
-        recipient, parameters = forward_path(argument)
-        check_parameters(parameters, RCPT_PARAMETERS, self._extensions)
+        try:
+            recipient, parameters = forward_path(argument)
+            check_parameters(parameters, RCPT_PARAMETERS, self._extensions)
+        except SmtpSyntaxError as error:
+            return self._refuse(error.code, error.text)
         if not (self._smtputf8 or argument.isascii()):
             return self._refuse("553 5.6.7", "Address needs SMTPUTF8")
         if self._recipients >= self._rules.recipients:

@@ -7,6 +7,7 @@ from functools import lru_cache
 
 from tlsgate.dialogue import sasl, xclient
 from tlsgate.dialogue.backend import (
+    NO_PLAIN,
     BackendDialogue,
     BeginTls,
     Misconfigured,
@@ -21,7 +22,6 @@ from tlsgate.dialogue.backend import (
     refusal,
 )
 from tlsgate.dialogue.client import ClientFacts
-from tlsgate.dialogue.credentials import Credentials
 from tlsgate.dialogue.events import NEED_DATA, Granted, NeedData, Refusal, Refused, RemoteProtocolError
 from tlsgate.dialogue.smtp_reply import ReplyReader, SmtpReply
 
@@ -76,11 +76,11 @@ class SmtpBackend(BackendDialogue):
                 return (yield from self._vouch(client, keywords))
             case NoLogin():
                 return Outcome(Granted(), keywords)
-            case SameLogin(who, client):
+            case SameLogin(client=client) as login:
                 again = None if client is None else (yield from self._xclient(client, "", keywords))
                 keywords = keywords if again is None else again
                 self._nothing_behind()
-                verdict = yield from self._auth(who, keywords)
+                verdict = yield from self._auth(login, keywords)
                 return Outcome(verdict, keywords, again is not None)
 
     def _reply(self) -> Generator[NeedData, None, SmtpReply]:
@@ -130,8 +130,8 @@ class SmtpBackend(BackendDialogue):
                 raise RemoteProtocolError(f"XCLIENT is answered by {said.code} {said.text[:100]}")
         return (yield from self._ehlo(xclient.ehlo_name(client, self._hostname)))
 
-    def _auth(self, who: Credentials, keywords: tuple[str, ...]) -> Generator[Send | NeedData, None, Granted | Refused]:
-        first, *others = _auth_lines(who, keywords)
+    def _auth(self, login: SameLogin, keywords: tuple[str, ...]) -> Generator[Send | NeedData, None, Granted | Refused]:
+        first, *others = _auth_lines(login, keywords)
         yield Send(first + b"\r\n")
         for line in others:
             said = yield from self._reply()
@@ -142,13 +142,16 @@ class SmtpBackend(BackendDialogue):
         return _verdict((yield from self._reply()))
 
 
-def _auth_lines(who: Credentials, keywords: tuple[str, ...]) -> list[bytes]:
+def _auth_lines(login: SameLogin, keywords: tuple[str, ...]) -> list[bytes]:
     """What to send to log in; a 334 must come between one line and the next."""
+    who = login.credentials
     offered = _mechanisms(keywords)
     if "PLAIN" in offered:
-        response = sasl.encode(plain_response(who))
+        response = sasl.encode(plain_response(login))
         at_once = b"AUTH PLAIN " + response
         return [at_once] if len(at_once) <= _LONGEST_COMMAND else [b"AUTH PLAIN", response]
+    if login.act_as:
+        raise RemoteProtocolError(NO_PLAIN)
     if "LOGIN" in offered:
         return [b"AUTH LOGIN", sasl.encode(who.user.encode()), sasl.encode(who.secret)]
     raise RemoteProtocolError("backend offers neither AUTH PLAIN nor AUTH LOGIN")

@@ -17,8 +17,12 @@ _TERMINATOR = b"\r\n.\r\n"
 _PREFIXES = tuple(_TERMINATOR[:length] for length in range(4, 0, -1))
 # What a bare LF may change the meaning of: the stuffed dot before it, and a dot behind it.
 _PREFIXES_WITH_LF = (*_PREFIXES[:1], b"\r\n.\n", *_PREFIXES[1:], b"\n")
-# A bare line end, the stuffed dot that was alone on the line before it, and a dot that begins the line behind it.
-_BARE = re.compile(rb"((?<=\r\n)\.)?(?:\r(?!\n)|(?<!\r)\n)(\.?)")
+_BARE_END = rb"(?:\r(?!\n)|(?<!\r)\n)"
+# A stuffed dot that was alone on the line before a bare end, a dot that begins the line behind one, and bare ends. Each
+# is replaced by a constant: to be called for each of a message full of them would hold everybody up.
+_STUFFED_BEFORE = re.compile(rb"(?<=\r\n)\.(?=" + _BARE_END + rb")")
+_DOT_BEHIND = re.compile(_BARE_END + rb"\.")
+_BARE = re.compile(_BARE_END)
 _WRONG = re.compile(rb"\r(?!\n)|(?<!\r)\n|\0")
 
 
@@ -135,7 +139,9 @@ class DataDecoder(BodyDecoder):
         else:
             text = self._hold(text, _PREFIXES_WITH_LF if self._normalize else _PREFIXES)
         if self._normalize and not only_pairs(text):
-            text = _BARE.sub(_normal, text)
+            text = _STUFFED_BEFORE.sub(b"", text)
+            # The dot behind a bare end was text to the client, so it is stuffed.
+            text = _BARE.sub(b"\r\n", _DOT_BEHIND.sub(b"\r\n..", text))
         return self._checked(text)
 
 
@@ -145,8 +151,3 @@ _FAULTS = {b"\r": BodyFault.BARE_CR, b"\n": BodyFault.BARE_LF, b"\0": BodyFault.
 def only_pairs(text: bytes) -> bool:
     """Whether every CR and LF is half of a CR LF."""
     return text.count(b"\n") == text.count(b"\r\n") == text.count(b"\r")
-
-
-def _normal(bare: re.Match[bytes]) -> bytes:
-    """A bare line end's right form. The dot behind it was text to the client, so it is stuffed."""
-    return b"\r\n.." if bare[2] else b"\r\n"

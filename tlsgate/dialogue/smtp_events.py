@@ -10,7 +10,10 @@ from tlsgate.dialogue.smtp_syntax import Parameters, Path
 
 @dataclass(frozen=True, slots=True)
 class Mail:
-    """MAIL FROM, with the parameters that the backend takes. Answer by ``answer``."""
+    """MAIL FROM, with all parameters that the client has given: the backend may lack what they are for.
+
+    Answer by ``answer``.
+    """
 
     sender: Path
     parameters: Parameters
@@ -18,7 +21,7 @@ class Mail:
 
 @dataclass(frozen=True, slots=True)
 class Rcpt:
-    """RCPT TO. Answer by ``answer``."""
+    """RCPT TO, with parameters as MAIL's. Answer by ``answer``."""
 
     recipient: Path
     parameters: Parameters

@@ -20,6 +20,9 @@ from tlsgate.dialogue.smtp_syntax import SmtpSyntaxError
 TOO_LARGE = "Message is larger than this server takes"
 _Decoder = TypeVar("_Decoder", bound=BodyDecoder)
 
+# Octets of a message that are looked at in one go: what is made of the worst of them takes some milliseconds.
+_PIECE = 65536
+
 
 @dataclass(frozen=True, slots=True)
 class MessageRules:
@@ -88,9 +91,9 @@ class SmtpMessage(SmtpSession):
         if not decoder.ended:
             if not len(self._buffer):
                 return NEED_DATA
-            data = decoder.feed(self._buffer.take_all())
+            data = decoder.feed(self._buffer.take_most(_PIECE))
             if decoder.ended:
-                self._buffer.append(decoder.rest)
+                self._buffer.put_back(decoder.rest)
             if data:
                 return Body(data)
             if decoder.size > 2 * self._size:

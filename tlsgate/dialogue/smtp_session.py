@@ -76,9 +76,9 @@ class SmtpSession(ABC):
         self._longest_line = bounds.line_length
         self._tally = Tally(bounds)
         self._buffer = ReceiveBuffer()
-        # ``_extensions``: what the client may use; ``_taken``: what the backend has of it.
+        # ``_extensions``: what the client may use; ``_lacking``: what the next EHLO leaves out of it.
         self._size, self._keywords, self._extensions = offered(offer, self._channel_keyword(), size)
-        self._taken = self._extensions
+        self._lacking: frozenset[str] = frozenset()
         self._due = Ending.BAD_COMMANDS
         self.state = State.START
         self.client_name = ""
@@ -131,11 +131,11 @@ class SmtpSession(ABC):
         self._buffer.append(data)
 
     def shorten(self, keywords: frozenset[str]) -> None:
-        """Hold to the extensions that this session's backend has (its EHLO may say less than was learned)."""
-        missing = CARRIED - keywords
-        self._extensions -= missing
-        self._keywords = tuple(word for word in self._keywords if word not in missing)
-        self._taken = keywords
+        """This session's backend has these extensions (its EHLO may say less than was learned): offer no more of them.
+
+        What the client was offered it may use until its next EHLO: events may carry what this backend lacks.
+        """
+        self._lacking |= CARRIED - keywords
 
     # -- lines --------------------------------------------------------------------------------------
 
@@ -180,6 +180,8 @@ class SmtpSession(ABC):
 
     def _ehlo(self, argument: str) -> ServerEvent | MailEvent:
         self.client_name, self.esmtp = ehlo_name(argument), True
+        self._extensions -= self._lacking
+        self._keywords = tuple(word for word in self._keywords if word not in self._lacking)
         return self._begin(ehlo_reply(self._offer.hostname, self._keywords))
 
     def _helo(self, argument: str) -> ServerEvent | MailEvent:

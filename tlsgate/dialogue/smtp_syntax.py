@@ -8,22 +8,30 @@ from dataclasses import dataclass
 _EHLO_NAME = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]{1,255}")
 _UNSAFE = re.compile(r"[^\x20-\x7e]|[<>&\"\\]")
 # Sets are written by what they leave out: one that runs up to U+10FFFF takes 10 ms to compile.
-_ATEXT = r"[^\x00-\x20\x7f-\x9f\"(),.:;<>@\[\\\]]+"
+_ATEXT = r"[^\x00-\x20\x7f-\x9f\u2028\u2029\"(),.:;<>@\[\\\]]+"
 _DOT_STRING = rf"{_ATEXT}(?:\.{_ATEXT})*"
-_QUOTED = r'"(?:[^\x00-\x1f\x7f-\x9f"\\]|\\[\x20-\x7e])*"'
-_LET_DIG = r"[^\x00-\x2f:-@\[-^`{-\x9f]"
-_LABEL = rf"{_LET_DIG}(?:[^\x00-,./:-@\[-^`{{-\x9f]*{_LET_DIG})?"
+_QUOTED = r'"(?:[^\x00-\x1f\x7f-\x9f\u2028\u2029"\\]|\\[\x20-\x7e])*"'
+_LET_DIG = r"[^\x00-\x2f:-@\[-^`{-\x9f\u2028\u2029]"
+_LABEL = rf"{_LET_DIG}(?:[^\x00-,./:-@\[-^`{{-\x9f\u2028\u2029]*{_LET_DIG})?"
 _DOMAIN = rf"{_LABEL}(?:\.{_LABEL})*\.?"
 _LITERAL = r"\[[A-Za-z0-9:.-]{2,64}\]"
 _AT_DOMAIN = rf"@(?:{_DOMAIN}|{_LITERAL})"
-_LOCAL_PART = rf"(?:{_DOT_STRING}|{_QUOTED})"
-# A path without brackets is not RFC 5321's, but old clients send it and most servers take it; quotes would make it
-# unclear where it ends.
-_PATHS = (
-    re.compile(rf"<(?:@{_DOMAIN}(?:,@{_DOMAIN})*:)?(?P<mailbox>{_LOCAL_PART}{_AT_DOMAIN})>"),
-    re.compile(rf"<(?P<mailbox>{_LOCAL_PART})>"),
-    re.compile(rf"(?P<mailbox>{_DOT_STRING}{_AT_DOMAIN})(?= |$)"),
-)
+
+
+def _paths(dot_string: str) -> tuple[re.Pattern[str], ...]:
+    local_part = rf"(?:{dot_string}|{_QUOTED})"
+    # A path without brackets is not RFC 5321's, but old clients send it and most servers take it; quotes would make it
+    # unclear where it ends.
+    return (
+        re.compile(rf"<(?:@{_DOMAIN}(?:,@{_DOMAIN})*:)?(?P<mailbox>{local_part}{_AT_DOMAIN})>"),
+        re.compile(rf"<(?P<mailbox>{local_part})>"),
+        re.compile(rf"(?P<mailbox>{dot_string}{_AT_DOMAIN})(?= |$)"),
+    )
+
+
+_FORWARD_PATHS = _paths(_DOT_STRING)
+# Carriers have given out names with dots at the end and in a row: such senders exist, whatever RFC 5321 says.
+_REVERSE_PATHS = _paths(rf"\.*{_ATEXT}(?:\.+{_ATEXT})*\.*")
 _PARAMETER = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([^\x00-\x20=\x7f-\x9f]+))?")
 LONGEST_PATH = 256  # RFC 5321 4.5.3.1.3
 
@@ -53,7 +61,7 @@ class Path:
     """A reverse-path or forward-path: ``mailbox`` as written, "" for the null path.
 
     "local@domain", or "local" alone: a backend may add its own domain (RFC 6409 6.1), or refuse it. A source route is
-    dropped, as RFC 5321 C asks. Free of control characters and angle brackets outside quotes.
+    dropped, as RFC 5321 C asks. Free of control characters and other line ends, and of angle brackets outside quotes.
     """
 
     mailbox: str
@@ -77,30 +85,35 @@ def ehlo_name(argument: str) -> str:
 
 
 def reverse_path(argument: str) -> tuple[Path, Parameters]:
-    """The argument of MAIL: "FROM:<path>" and its parameters. Raises SmtpSyntaxError."""
-    return _path(argument, "FROM:", "501 5.1.7", null=True)
+    """The argument of MAIL: "FROM:<path>" and its parameters. Raises SmtpSyntaxError.
+
+    Between, before and behind the dots of its local part may be nothing.
+    """
+    return _path(argument, "FROM:", "501 5.1.7", _REVERSE_PATHS, null=True)
 
 
 def forward_path(argument: str) -> tuple[Path, Parameters]:
     """The argument of RCPT: "TO:<path>" and its parameters. Raises SmtpSyntaxError."""
-    return _path(argument, "TO:", "501 5.1.3", null=False)
+    return _path(argument, "TO:", "501 5.1.3", _FORWARD_PATHS, null=False)
 
 
-def _path(argument: str, keyword: str, code: str, *, null: bool) -> tuple[Path, Parameters]:
+def _path(
+    argument: str, keyword: str, code: str, paths: tuple[re.Pattern[str], ...], *, null: bool
+) -> tuple[Path, Parameters]:
     if argument[: len(keyword)].upper() != keyword:
         raise SmtpSyntaxError("501 5.5.4", f"Syntax: {keyword}<address>")
     text = argument[len(keyword) :].lstrip(" ")
     if null and text.startswith("<>"):
         path, rest = Path(""), text[2:]
-    elif (found := _path_match(text)) and len(found["mailbox"].encode()) <= LONGEST_PATH - 2:
+    elif (found := _first_match(paths, text)) and len(found["mailbox"].encode()) <= LONGEST_PATH - 2:
         path, rest = Path(found["mailbox"]), text[found.end() :]
     else:
         raise SmtpSyntaxError(code, "Bad address syntax")
     return path, _parameters(rest)
 
 
-def _path_match(text: str) -> re.Match[str] | None:
-    return next((found for path in _PATHS if (found := path.match(text))), None)
+def _first_match(paths: tuple[re.Pattern[str], ...], text: str) -> re.Match[str] | None:
+    return next((found for path in paths if (found := path.match(text))), None)
 
 
 def _parameters(rest: str) -> Parameters:

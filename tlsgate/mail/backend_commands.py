@@ -9,9 +9,10 @@ from functools import lru_cache
 import trio
 
 from tlsgate.backends.login import BackendSession
+from tlsgate.dialogue.buffer import ReceiveBuffer
 from tlsgate.dialogue.events import NeedData, RemoteProtocolError
 from tlsgate.dialogue.smtp_backend import SmtpBackend
-from tlsgate.dialogue.smtp_reply import SmtpReply
+from tlsgate.dialogue.smtp_reply import ReplyReader, SmtpReply
 from tlsgate.tls.stream import RECORD, WOULD_BLOCK, StreamLost
 
 # RFC 5321 4.5.3.2: seconds that a client must grant a server. We are the backend's client.
@@ -83,6 +84,28 @@ def nothing_said(backend: BackendSession) -> None:
     """A reply that came before its command would be taken for the next one's. Raises StreamLost."""
     if backend.dialogue.handover() or backend.stream.read_into(_early) != WOULD_BLOCK:
         raise StreamLost("backend spoke or closed unasked")
+
+
+def refused_early(backend: BackendSession) -> SmtpReply | None:
+    """The refusal of a backend that doesn't wait for a message's end; None when it has said nothing yet.
+
+    Raises StreamLost when it has said anything else, or is gone.
+    """
+    buffer = ReceiveBuffer()
+    buffer.append(backend.dialogue.handover())
+    while (count := backend.stream.read_into(_early)) > 0 and len(buffer) < RECORD:
+        buffer.append(bytes(_early[:count]))
+    if not len(buffer):
+        if count == WOULD_BLOCK:
+            return None
+        raise StreamLost("closed before the end of the message")
+    try:
+        said = ReplyReader(buffer).next_reply()
+    except RemoteProtocolError as error:
+        raise StreamLost(str(error)) from None
+    if isinstance(said, NeedData) or said.positive or len(buffer):
+        raise StreamLost("backend spoke unasked")
+    return said
 
 
 def keywords(backend: BackendSession) -> frozenset[str]:

@@ -6,7 +6,8 @@ is cut before the final dot, and the next transaction connects there again.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import Protocol
 
 import trio
@@ -17,7 +18,7 @@ from tlsgate.dialogue.smtp import Smtp
 from tlsgate.dialogue.smtp_data import END_OF_DATA
 from tlsgate.dialogue.smtp_events import Mail
 from tlsgate.dialogue.smtp_reply import SmtpReply, reply
-from tlsgate.dialogue.smtp_syntax import command
+from tlsgate.dialogue.smtp_syntax import MAIL_PARAMETERS, RCPT_PARAMETERS, Parameters, Path, command
 from tlsgate.mail.backend_commands import (
     COMMAND_TIMEOUT,
     END_TIMEOUT,
@@ -26,11 +27,13 @@ from tlsgate.mail.backend_commands import (
     ask_all,
     keywords,
     nothing_said,
+    refused_early,
 )
 from tlsgate.tls.stream import StreamLost
 
 LOST = reply("451 4.4.2", "Mail server is not reachable, try again later")
 _OK = reply("250 2.1.0", "Ok")
+_NOT_NOW = reply("451 4.3.0", "Mail server does not take this kind of message now, try again later")
 
 Connect = Callable[[], Awaitable[BackendSession]]
 
@@ -59,6 +62,7 @@ class Delivery:
         # What the client called itself when the backend was told of it, and whether in EHLO.
         self._told_of = ("", False)
         self._due: Mail | None = None
+        self._refusal: SmtpReply | None = None
         self.in_body = False
         if backend is not None:
             dialogue.shorten(keywords(backend))
@@ -68,20 +72,23 @@ class Delivery:
         if self._waits:
             self._due = mail
             return _OK
-        if (fault := await self._connected()) is not None:
+        if (fault := await self._connected() or self._lacks(mail)) is not None:
             return fault
         return await self._command(self._mail_command(mail), 2)
 
-    async def recipients(self, recipients: list[bytes]) -> list[SmtpReply]:
-        """Name recipients, by their commands, and the sender before them if that is due still; their replies."""
+    async def recipients(self, recipients: list[tuple[Path, Parameters]]) -> list[SmtpReply]:
+        """Name recipients, and the sender before them if that is due still; their replies."""
         first: list[bytes] = []
         if self._due is not None:
-            if (fault := await self._connected()) is not None:
+            if (fault := await self._connected() or self._lacks(self._due)) is not None:
                 return [fault] * len(recipients)
             first = [self._mail_command(self._due)]
         if self._backend is None:
             raise BackendLost
-        said = await ask_all(self._backend, [*first, *recipients])
+        commands = [
+            command("RCPT TO", path, self._taken(parameters, RCPT_PARAMETERS)) for path, parameters in recipients
+        ]
+        said = await ask_all(self._backend, [*first, *commands])
         if said[-1].code == 421:
             self.drop()
             said += [said[-1]] * (len(first) + len(recipients) - len(said))
@@ -98,7 +105,7 @@ class Delivery:
     async def data(self) -> SmtpReply:
         """DATA: a message may follow if the reply is positive."""
         said = await self._command(b"DATA\r\n", 3)
-        self.in_body = said.positive
+        self.in_body, self._refusal = said.positive, None
         return said
 
     async def pass_on(self, data: bytes) -> None:
@@ -109,10 +116,21 @@ class Delivery:
         try:
             await self._backend.stream.send(data)
         except StreamLost:
+            with suppress(StreamLost):
+                self._refusal = refused_early(self._backend)
             self.drop()
 
     async def end(self, rest: bytes) -> SmtpReply:
-        """The message stands: the ``rest`` of it, and the final dot."""
+        """The message stands: the ``rest`` of it, and the final dot. A backend may have refused it before its end."""
+        refusal, self._refusal = self._refusal, None
+        if self._backend is not None:
+            try:
+                refusal = refused_early(self._backend)
+            except StreamLost:
+                raise BackendLost from None
+        if refusal is not None:
+            self.drop()
+            return SmtpReply(451, refusal.lines) if refusal.code == 421 else refusal
         said = await self._command(rest + END_OF_DATA, 2, END_TIMEOUT)
         self.in_body = False
         return said
@@ -162,11 +180,20 @@ class Delivery:
             self._dialogue.shorten(keywords(self._backend))
         return None
 
+    def _lacks(self, mail: Mail) -> SmtpReply | None:
+        """A message that this backend can't have, though another one of its pool could when the client greeted us."""
+        has = frozenset[str]() if self._backend is None else keywords(self._backend)
+        given = dict(mail.parameters)
+        eight = (given.get("BODY") or "").upper() == "8BITMIME" and "8BITMIME" not in has
+        return _NOT_NOW if eight or ("SMTPUTF8" in given and "SMTPUTF8" not in has) else None
+
     def _mail_command(self, mail: Mail) -> bytes:
-        # Who waited for this backend couldn't know that it lacks SIZE, and would refuse the command for it.
-        lacks_size = self._backend is not None and "SIZE" not in keywords(self._backend)
-        parameters = tuple(each for each in mail.parameters if each[0] != "SIZE" or not lacks_size)
-        return command("MAIL FROM", mail.sender, parameters)
+        return command("MAIL FROM", mail.sender, self._taken(mail.parameters, MAIL_PARAMETERS))
+
+    def _taken(self, parameters: Parameters, extensions: Mapping[str, str]) -> Parameters:
+        """What of it this backend knows: it would refuse the command for the others."""
+        has = frozenset[str]() if self._backend is None else keywords(self._backend)
+        return tuple(each for each in parameters if extensions[each[0]] in has)
 
     async def _command(self, data: bytes, kind: int, timeout: float = COMMAND_TIMEOUT) -> SmtpReply:
         """As ``ask``; a backend that takes leave by 421 is one that can't be reached for now."""

@@ -7,12 +7,17 @@ from __future__ import annotations
 
 import enum
 import re
+import unicodedata
+from contextlib import suppress
 from typing import NamedTuple
+
+import idna
 
 from tlsgate.dialogue.smtp_reply import reply
 from tlsgate.mail.addresses import AddressSyntaxError, canonical_domain
 
 MOST_HEADER = 1024 * 1024
+MOST_FIELDS = 100  # of the name, whoever's they are
 HEADER_TOO_LARGE = reply("552 5.3.4", "Header is larger than this server takes")
 # Of a field: whose name isn't told within, behind kilobytes of comments, was made to deceive.
 LONGEST_LOOK = 8192
@@ -48,19 +53,20 @@ class ForgedResults:
     """The filter: the message goes through ``feed`` as it is on the wire, with stuffed dots; ``finish`` gives the rest.
 
     Of a message there is all up to its end of data, so it ends with a line end.
-    ``too_large``: the header has more than MOST_HEADER octets, nothing more is given out and the message must not
-    stand. ``removed``: how many fields were. At most LONGEST_LOOK octets, and a few, are held.
+    ``too_large``: the header has more than MOST_HEADER octets, or MOST_FIELDS such fields; nothing more is given out
+    and the message must not stand. ``removed``: how many fields were. At most LONGEST_LOOK octets, and a few, are held.
     """
 
-    __slots__ = ("_body", "_fed", "_held", "_ours", "_skip", "_state", "removed", "too_large")
+    __slots__ = ("_body", "_fed", "_held", "_ours", "_seen", "_skip", "_state", "removed", "too_large")
 
     def __init__(self, authserv_id: str) -> None:
-        self._ours = _form(authserv_id)
+        self._ours = _forms(authserv_id)
         # Each line is taken with the line end before it. The first one's is ours, and taken off again.
         self._held = _CRLF
         self._skip = len(_CRLF)
         self._state = _State.PASSING
         self._fed = self._body = 0  # octets in all until the header was over, and those of the body among them
+        self._seen = 0
         self.removed = 0
         self.too_large = False
 
@@ -78,12 +84,12 @@ class ForgedResults:
     def _passed(self, text: bytes, *, last: bool) -> bytes:
         passed: list[bytes] = []
         at, more = 0, True
-        while more:
+        while more and self._seen <= MOST_FIELDS:
             step = self._step(text, at, last)
             passed.append(text[at : step.passed])
             at, more = step.next, step.more
         self._held = text[at:]
-        if self._fed - self._body > MOST_HEADER:
+        if self._fed - self._body > MOST_HEADER or self._seen > MOST_FIELDS:
             self.too_large, self._state, self._held = True, _State.OVER, b""
             return b""
         return self._unwrapped(b"".join(passed))
@@ -137,9 +143,10 @@ class ForgedResults:
         return passed[skip:]
 
     def _is_forged(self, field: bytes) -> bool:
+        self._seen += 1
         whole = len(field) < LONGEST_LOOK
         named = _authserv_id(_STUFFED.sub(rb"\1", field[:LONGEST_LOOK]), whole=whole)
-        return not whole if named is None else _form(named.decode(errors="replace")) == self._ours
+        return named is None or (bool(named) and _form(named.decode(errors="replace")) in self._ours)
 
 
 def _undecided(text: bytes, at: int, longest: int) -> int:
@@ -148,37 +155,62 @@ def _undecided(text: bytes, at: int, longest: int) -> int:
     return len(text) if found < 0 else found
 
 
+def _forms(authserv_id: str) -> frozenset[str]:
+    """Our name as others may write it: in A-labels, and in U-labels."""
+    forms = {_form(authserv_id)}
+    with suppress(UnicodeError):
+        forms.add(_form(idna.decode(authserv_id)))
+    with suppress(AddressSyntaxError):
+        forms.add(canonical_domain(authserv_id))
+    return frozenset(forms)
+
+
 def _form(authserv_id: str) -> str:
-    """What is equal for names that readers take for the same."""
-    try:
-        return canonical_domain(authserv_id)
-    except AddressSyntaxError:
-        return authserv_id.casefold()
+    """What is equal for names that readers take for the same; what they may drop, or show as a blank, is left out.
+
+    Much cheaper than UTS 46, and no name that is equal by that is unequal here.
+    """
+    if authserv_id.isascii():
+        return authserv_id.lower().strip(" .")
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", authserv_id).casefold())
+    kept = "".join(each for each in folded if unicodedata.category(each) not in _UNSEEN and each != "\ufffd")
+    return kept.replace("\u3002", ".").strip(" .")
 
 
+_UNSEEN = ("Cf", "Cc", "Mn")
 _BLANKS = re.compile(rb"[ \t\r\n]*")
 _IN_COMMENT = re.compile(rb"\\.|[()]", re.DOTALL)
 # A token of RFC 2045, with octets of UTF-8 (RFC 8601 2.5), or what it has quotes for; or an address literal without.
 _ID = re.compile(rb'([^\x00-\x20\x7f()<>@,;:\\"/\[\]?=]+|\[[^\]]*\])|"((?:[^"\\]|\\.)*)"', re.DOTALL)
+_VERSION = re.compile(rb"[0-9]*")
 _ESCAPED = re.compile(rb"\\(.)", re.DOTALL)
 
 
 def _authserv_id(field: bytes, *, whole: bool) -> bytes | None:
-    """The name in a field, "" where the field is another one; None where there is none, or, if cut, none for sure."""
+    """The name in a field, "" where the field is another one, or has a result in the name's place.
+
+    None where there is something else: no honest server writes that, and readers differ in what they make of it.
+    """
     at = _end(_BLANKS, field, len(_NAME))
-    if at == len(field):
-        return None
     if field[at : at + 1] != b":":
+        return None if at == len(field) and not whole else b""
+    found = _ID.match(field, at := _behind_blanks(field, at + 1))
+    if found is None or (found.end() == len(field) and not whole):
+        return None
+    if found[1] and field[found.end() : found.end() + 1] == b"=":
         return b""
-    at = _end(_BLANKS, field, at + 1)
+    at = _behind_blanks(field, _end(_VERSION, field, _behind_blanks(field, found.end())))
+    if field[at : at + 1] not in (b"", b";"):
+        return None
+    return found[1] or _ESCAPED.sub(rb"\1", found[2] or b"") or None
+
+
+def _behind_blanks(field: bytes, at: int) -> int:
+    """Behind blanks and comments (RFC 5322 3.2.2)."""
+    at = _end(_BLANKS, field, at)
     while field[at : at + 1] == b"(":
         at = _end(_BLANKS, field, _behind_comment(field, at))
-    found = _ID.match(field, at)
-    if found is None:
-        return None if whole or field[at : at + 1] in (b"", b'"', b"[") else b""
-    if found.end() == len(field) and not whole:
-        return None
-    return found[1] or _ESCAPED.sub(rb"\1", found[2] or b"")
+    return at
 
 
 def _end(pattern: re.Pattern[bytes], text: bytes, at: int) -> int:

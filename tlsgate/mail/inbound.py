@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from tlsgate.admission.screened import Screened, Screener
 from tlsgate.admission.screening import Decision, Finding, Outcome, decide
+from tlsgate.config import Action
 from tlsgate.dialogue.smtp_events import Mail
 from tlsgate.dialogue.smtp_reply import SmtpReply, reply
 from tlsgate.dialogue.smtp_syntax import Path
@@ -77,13 +78,14 @@ class InboundPolicy:
         self._decision = self._verdict = None
         self._look_at_links = False
         if sender:
+            local, _, domain = sender.rpartition("@")
+            if not local:
+                return _NO_DOMAIN
             try:
-                address = parse_address(sender)
+                # RFC 8616 4: SPF is asked for by A-labels. The local part may be one that only its carrier allows.
+                sender = f"{local}@{parse_address(f'x@{domain}').domain}"
             except AddressSyntaxError:
                 return _BAD_SENDER
-            if not address.domain:
-                return _NO_DOMAIN
-            sender = str(address)  # RFC 8616 4: SPF is asked for by A-labels
         if self._screened is not None and self._screener is not None:
             stamp = self._stamp()
             self._screened.greeted(stamp.client.helo)
@@ -123,6 +125,9 @@ class InboundPolicy:
             return None
         settings = self._screener.settings
         found = surbl_findings(listing, settings.surbl)
+        if passage.links_beyond:
+            self._screener.look_ups.trace.screened("surbl", "beyond")
+            found.append(Finding("surbl", "not all of it could be looked at for links", Action.LOG))
         if not found:
             return None
         decision = decide([*await self._findings(), *found], settings)

@@ -67,6 +67,11 @@ class Passage:
         await self._links.feed(self.finish())
         return await self._links.listing()
 
+    @property
+    def links_beyond(self) -> bool:
+        """Behind the listing: whether not all of the message was looked at for links."""
+        return self._links is not None and self._links.beyond
+
     def cancel(self) -> None:
         """Nobody needs the listing any more."""
         if self._links is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from tlsgate.config import Limits
@@ -32,12 +33,18 @@ class SubmissionTrace(Protocol):
 
 
 class SubmissionPolicy:
-    """The Policy of one session. ``senders``: None where everybody may send from any address."""
+    """The Policy of one session. ``senders``: None where everybody may send from any address. ``stamp``: makes one."""
 
     __slots__ = ("_quotas", "_senders", "_stamp", "_store", "_trace", "_user")
 
     def __init__(
-        self, user: str, store: Store, limits: Limits, senders: Senders | None, trace: SubmissionTrace, stamp: Stamp
+        self,
+        user: str,
+        store: Store,
+        limits: Limits,
+        senders: Senders | None,
+        trace: SubmissionTrace,
+        stamp: Callable[[], Stamp],
     ) -> None:
         self._user = user
         self._store = store
@@ -69,7 +76,8 @@ class SubmissionPolicy:
 
     def passage(self) -> Passage:
         """As of a Policy."""
-        return Passage(self._stamp.fields(), self._stamp.hostname, None)
+        stamp = self._stamp()
+        return Passage(stamp.fields(), stamp.hostname, None)
 
     async def whole(self, passage: Passage) -> SmtpReply | None:
         """As of a Policy."""

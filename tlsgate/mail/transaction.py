@@ -25,7 +25,7 @@ from tlsgate.dialogue.smtp import TOO_LARGE, Smtp, State
 from tlsgate.dialogue.smtp_data import BodyFault
 from tlsgate.dialogue.smtp_events import Abandon, Body, Data, EndOfData, Mail, Rcpt
 from tlsgate.dialogue.smtp_reply import SmtpReply, reply
-from tlsgate.dialogue.smtp_syntax import command
+from tlsgate.dialogue.smtp_syntax import Path
 from tlsgate.mail.backend_commands import BackendLost
 from tlsgate.mail.delivery import LOST, Delivery
 from tlsgate.mail.forged_results import HEADER_TOO_LARGE
@@ -35,6 +35,8 @@ from tlsgate.mail.policy import Policy
 # A client that pipelines is answered out of what is here already: no read and no write waits, so nobody else would have
 # a turn for the thousands of commands that fit into a record or two. 32 answers take about a millisecond.
 _EVENTS_PER_TURN = 32
+_RECIPIENTS_PER_TURN = 8
+_OCTETS_PER_TURN = 65536
 _BODY_FAULTS = {
     BodyFault.BARE_CR: reply("550 5.6.0", "Message has a bare CR, which is not allowed"),
     BodyFault.BARE_LF: reply("550 5.6.0", "Message has a bare LF, which is not allowed"),
@@ -100,7 +102,7 @@ class Transactions:
 
     async def run(self) -> str:
         """Gives the reason of the end, or STARTTLS. Raises StreamLost for a lost client, Expired for an idle one."""
-        events = 0
+        events = unshared = 0
         while self._dialogue.state is not State.CLOSED:
             events += 1
             if events % _EVENTS_PER_TURN == 0:
@@ -119,6 +121,10 @@ class Transactions:
                     return "client closed" if reason is Ending.LOGOUT else reason
                 case Body(data):
                     await self._forward(data)
+                    unshared += len(data)
+                    if unshared >= _OCTETS_PER_TURN:
+                        unshared = 0
+                        await trio.lowlevel.checkpoint()
                 case Abandon(data):
                     await self._abandon(data)
                 case Rcpt() as asked:
@@ -179,11 +185,13 @@ class Transactions:
 
     async def _judge_recipients(self, asked: list[Rcpt]) -> list[SmtpReply]:
         """Those that the policy lets pass are the backend's to judge, all at once."""
-        judged = [await self._policy.recipient(each.recipient) for each in asked]
+        judged: list[SmtpReply | Path] = []
+        for number, each in enumerate(asked):
+            if number % _RECIPIENTS_PER_TURN == _RECIPIENTS_PER_TURN - 1:
+                await trio.lowlevel.checkpoint()
+            judged.append(await self._policy.recipient(each.recipient))
         wanted = [
-            command("RCPT TO", path, rcpt.parameters)
-            for rcpt, path in zip(asked, judged, strict=True)
-            if not isinstance(path, SmtpReply)
+            (path, rcpt.parameters) for rcpt, path in zip(asked, judged, strict=True) if not isinstance(path, SmtpReply)
         ]
         try:
             said = await self._delivery.recipients(wanted) if wanted else []

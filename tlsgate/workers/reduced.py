@@ -1,6 +1,6 @@
-"""A prepared config on its way from the spawner to the parent: whole, but for what only a handshake needs.
+"""A prepared config on its way from the spawner to the parent: whole, but for what only handshakes and logins need.
 
-Private keys and TLS contexts stay where privileges are kept: the parent admits connections and does no TLS.
+Private keys, TLS contexts and masters' passwords stay where privileges are kept: the parent only admits connections.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import SSL
 
+from tlsgate.auth.master import Master
 from tlsgate.prepared import Prepared
 from tlsgate.tls.certificate import PrivateKey
 
@@ -35,6 +36,8 @@ class _Reducer(pickle.Pickler):
     def reducer_override(self, value: object) -> Any:
         if isinstance(value, _LEFT_OUT):
             return type(None), ()
+        if isinstance(value, Master):
+            return Master, (value.user, value.separator, b"", value.open_to_all)
         if isinstance(value, ssl.SSLContext):  # who finds None makes one, of files that the parent may not read
             return ssl.SSLContext, (ssl.PROTOCOL_TLS_CLIENT,)
         if isinstance(value, x509.Certificate):

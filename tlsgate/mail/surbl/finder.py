@@ -37,9 +37,10 @@ class Finder:
         text = self._held + text
         if not text.isascii():
             text = INVISIBLE.sub("", text)
-        tail = text[-_HELD:]
+        most = _HELD if text.isascii() else _HELD // 4  # a character takes up to four octets
+        tail = text[-most:]
         word = len(text) - len(tail) + max(map(tail.rfind, _BREAKS)) + 1
-        if word + _HELD <= len(text):  # too long for a word
+        if word + most <= len(text):  # too long for a word
             word = len(text)
         self._held = text[word:]
         self._search(text[:word])

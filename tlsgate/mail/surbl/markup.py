@@ -11,7 +11,7 @@ import re
 
 from tlsgate.mail.surbl.finder import Finder, Found, read_reference
 
-_TAG = 16 * 1024  # characters: of a longer one the rest is text
+_TAG = 16 * 1024  # octets of memory: of a longer one the rest is text
 _ENTITY_LENGTH = 40
 _ENTITY = re.compile(r"&(?:#0*+[0-9]{1,7}|#[xX]0*+[0-9A-Fa-f]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});?")
 _OPENING = re.compile("<[A-Za-z/!?]")
@@ -119,7 +119,7 @@ class Markup:
         name = _NAME.match(text, at)
         inside = _INSIDE.match(text, at if name is None else name.end())
         end = at if inside is None else inside.end()
-        waits = not self._final and len(text) - at < _TAG
+        waits = not self._final and len(text) - at < (_TAG if text.isascii() else _TAG // 4)
         if end < len(text) and text[end] != ">" and not waits:
             end = text.find(">", end)
         if not 0 <= end < len(text) or text[end] != ">":

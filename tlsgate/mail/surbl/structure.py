@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Protocol
 
-from tlsgate.mail.surbl.part_header import HeaderReader, PartHeader
+from tlsgate.mail.surbl.part_header import ANY_TYPE, HeaderReader, PartHeader
+from tlsgate.mail.surbl.transfer import ANY_PARTS
 
 _DEPTH = 10
 _PARTS = 100
@@ -19,7 +21,12 @@ _LINE = 8192  # of a header: longer ones are taken in pieces
 _BOUNDARY = 200  # RFC 2046 5.1.1 allows 70
 _DELIMITER = 512  # more than any delimiter line takes
 _PLAIN = PartHeader()
-_IDENTITY = frozenset((b"", b"7bit", b"8bit", b"binary"))
+_GUESSED = PartHeader(ANY_TYPE, encoding=ANY_PARTS, unsure=True)
+_MESSAGES = frozenset((b"message/rfc822", b"message/global"))
+_ENCODED = frozenset((b"base64", b"quoted-printable"))
+_ANY = b"\n"
+"""Stands for a boundary that can't be read: each line that looks like a delimiter is taken for one."""
+_ANY_BOUNDARY = rb"[!-~][^\r\n]{0,199}+"
 
 
 class Leaf(Protocol):
@@ -29,12 +36,12 @@ class Leaf(Protocol):
     def finish(self) -> None: ...
 
 
-Open = Callable[[PartHeader, bool], Leaf | None]
-"""Gives what takes a leaf's octets, None when nobody wants them. The flag: it is the message's whole body."""
+Open = Callable[[PartHeader], Leaf | None]
+"""Gives what takes a leaf's octets, None when nobody wants them."""
 
 
 class Structure:
-    """Takes a message in pieces, cut anywhere. ``beyond``: whether a bound was met."""
+    """Takes a message in pieces, cut anywhere. ``beyond``: whether a bound was met, or something is guessed."""
 
     def __init__(self, open_leaf: Open) -> None:
         self._open = open_leaf
@@ -86,7 +93,11 @@ class Structure:
                 self._end_header(reader)
                 return self._delimit(found)
         self._room -= len(line)
-        belongs = reader.line(line if self._line_begins else b" " + line)
+        belongs = True
+        if self._line_begins:
+            belongs = reader.line(line)
+        else:
+            reader.more(line)
         self._line_begins = bool(end)
         if belongs and self._room > 0:
             return at + len(line)
@@ -122,14 +133,18 @@ class Structure:
 
     def _delimit(self, found: re.Match[bytes]) -> int:
         """A delimiter ends what is open below its multipart, and begins a part unless it closes the multipart."""
+        boundary = found[1]
+        if boundary is None:  # it may be text as well
+            boundary = _ANY
+            self._give(found[0])
         self._close_leaf()
         self._reader = None
-        level = len(self._boundaries) - 1 - self._boundaries[::-1].index(found[1])
+        level = len(self._boundaries) - 1 - self._boundaries[::-1].index(boundary)
         kept = level if found[2] else level + 1
         self._nest(self._boundaries[:kept], self._inner_type[: kept + 1])
         self._line_begins = True
         if found[2]:
-            self._leaf = self._open(_PLAIN, False)  # what no reader shows, or each
+            self._leaf = self._open(_PLAIN)  # what no reader shows, or each
         elif self._parts >= _PARTS:
             self._give_up()
         else:
@@ -147,17 +162,25 @@ class Structure:
         header = reader.header()
         self._reader = None
         self._line_begins = True
-        multipart = header.media_type.startswith(b"multipart/") and 0 < len(header.boundary) <= _BOUNDARY
-        message = header.media_type in (b"message/rfc822", b"message/global") and header.encoding in _IDENTITY
-        if (multipart or message) and len(self._boundaries) >= _DEPTH:
+        guessing = _ANY in self._boundaries
+        if guessing and not header.encoding:  # it may be another part's text that goes on here
+            header = replace(header, encoding=ANY_PARTS)
+        multipart = header.media_type.startswith(b"multipart/")
+        message = header.media_type in _MESSAGES and header.encoding not in _ENCODED
+        unclear = multipart and not 0 < len(header.boundary) <= _BOUNDARY
+        self.beyond = self.beyond or unclear or header.unsure
+        if unclear and guessing:
+            self._leaf = self._open(replace(header, media_type=ANY_TYPE))
+        elif (multipart or message) and len(self._boundaries) >= _DEPTH:
             self.beyond = True
-            self._leaf = self._open(_PLAIN, False)
+            self._leaf = self._open(_GUESSED)
         elif multipart:
             inner = b"message/rfc822" if header.media_type == b"multipart/digest" else b"text/plain"
-            self._nest([*self._boundaries, header.boundary], [*self._inner_type, inner])
-            self._leaf = self._open(_PLAIN, False)
+            inner = ANY_TYPE if unclear else inner
+            self._nest([*self._boundaries, _ANY if unclear else header.boundary], [*self._inner_type, inner])
+            self._leaf = self._open(_GUESSED if unclear else _PLAIN)
         elif not message:
-            self._leaf = self._open(header, not self._boundaries)
+            self._leaf = self._open(header)
         elif self._parts >= _PARTS:
             self._give_up()
         else:
@@ -165,22 +188,25 @@ class Structure:
             self._begin_part()
 
     def _give_up(self) -> None:
-        """All that follows is plain text."""
+        """All that follows is text, encoded or not."""
         self.beyond = True
         self._reader = None
         self._nest([], [b"text/plain"])
-        self._leaf = self._open(_PLAIN, False)
+        self._leaf = self._open(_GUESSED)
 
     def _nest(self, boundaries: list[bytes], inner_type: list[bytes]) -> None:
         self._inner_type = inner_type
         if boundaries == self._boundaries:
             return
         self._boundaries = boundaries
-        known = sorted({each for each in boundaries if each}, key=len, reverse=True)
-        if not known:
+        known = sorted({each for each in boundaries if each not in (b"", _ANY)}, key=len, reverse=True)
+        lines = [rb"(%b)(--)?[ \t]{0,100}" % (b"|".join(map(re.escape, known)) or rb"(?!)")]
+        if _ANY in boundaries:
+            lines += [_ANY_BOUNDARY]
+        if not known and _ANY not in boundaries:
             self._delimiter = self._next = None
             return
-        line = rb"--(%b)(--)?[ \t]{0,100}\r?\n" % b"|".join(map(re.escape, known))
+        line = rb"--(?:%b)\r?\n" % b"|".join(lines)
         self._delimiter, self._next = re.compile(line), re.compile(b"\n" + line)
 
     def _give(self, data: bytes) -> None:

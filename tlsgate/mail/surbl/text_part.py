@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from tlsgate.mail.surbl.charset import CharsetDecoder
 from tlsgate.mail.surbl.finder import Finder, Found
 from tlsgate.mail.surbl.markup import Markup
-from tlsgate.mail.surbl.part_header import PartHeader
-from tlsgate.mail.surbl.transfer import transfer_decoder
+from tlsgate.mail.surbl.part_header import ANY_TYPE, PartHeader
+from tlsgate.mail.surbl.transfer import TransferDecoder, transfer_decoders
 
 _BLOCK = 8192
-_HTML = frozenset((b"text/html", b"application/xhtml+xml"))
-_MESSAGES = frozenset((b"message/rfc822", b"message/global"))
+_MARKUP = re.compile(rb"text/(?:html|xml|.*\+xml)|(?:application|image)/(?:xml|.*\+xml)")
 
 
 @dataclass(slots=True)
@@ -31,9 +31,11 @@ class TextPart:
 
     def __init__(self, header: PartHeader, found: Found, room: Room) -> None:
         self._room = room
-        self._transfer = transfer_decoder(header.encoding)
-        self._charset = CharsetDecoder(header.charset)
-        self._text: Finder | Markup = Markup(found) if header.media_type in _HTML else Finder(found)
+        self._readings = [
+            _Reading(decoder, CharsetDecoder(header.charset), text(found))
+            for text in _texts(header.media_type)
+            for decoder in transfer_decoders(header.encoding)
+        ]
         self._held = bytearray()
 
     def feed(self, data: bytes) -> None:
@@ -51,28 +53,48 @@ class TextPart:
         """The part is over."""
         if self._room:
             self._block(bytes(self._held))
-            self._shown(self._transfer.end())
-        self._text.feed(self._charset.decode(b"", final=True))
-        self._text.finish()
+        room = self._room.decoded
+        self._room.decoded -= max(reading.finish(room) for reading in self._readings)
 
     def _block(self, data: bytes) -> None:
+        """What is read in several ways is counted once."""
+        room = self._room.decoded
         self._room.encoded -= len(data)
-        self._shown(self._transfer.decode(data))
+        self._room.decoded -= max(reading.feed(data, room) for reading in self._readings)
 
-    def _shown(self, data: bytes) -> None:
-        data = data[: max(self._room.decoded, 0)]
-        self._room.decoded -= len(data)
+
+class _Reading:
+    """A part as one reader has it. Each step takes how many octets may be looked at, and gives how many were."""
+
+    def __init__(self, transfer: TransferDecoder, charset: CharsetDecoder, text: Finder | Markup) -> None:
+        self._transfer = transfer
+        self._charset = charset
+        self._text = text
+
+    def feed(self, data: bytes, room: int) -> int:
+        return self._shown(self._transfer.decode(data), room)
+
+    def finish(self, room: int) -> int:
+        shown = self._shown(self._transfer.end(), room)
+        self._text.feed(self._charset.decode(b"", final=True))
+        self._text.finish()
+        return shown
+
+    def _shown(self, data: bytes, room: int) -> int:
+        data = data[: max(room, 0)]
         if data:
             self._text.feed(self._charset.decode(data))
+        return len(data)
 
 
-def is_text(header: PartHeader, whole: bool) -> bool:
-    """Whether readers show a part, or open it with a browser. ``whole``: it is all that the message has.
+def _texts(media_type: bytes) -> list[type[Finder] | type[Markup]]:
+    """What reads a text of that type."""
+    if media_type == ANY_TYPE:
+        return [Finder, Markup]
+    return [Markup] if _MARKUP.fullmatch(media_type) else [Finder]
 
-    Text that is attached, such as a log, is a file like others: it may speak of any host.
-    """
-    if header.media_type in _HTML:
-        return True
-    if header.media_type.startswith(b"text/"):
-        return whole or not header.attachment
-    return header.media_type in _MESSAGES or header.media_type.startswith(b"multipart/")
+
+def is_text(header: PartHeader) -> bool:
+    """Whether readers show a part, or open it with a browser. Many show text that is attached, too."""
+    kind = header.media_type
+    return kind == ANY_TYPE or kind.startswith((b"text/", b"message/")) or _MARKUP.fullmatch(kind) is not None

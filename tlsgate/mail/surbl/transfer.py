@@ -6,8 +6,14 @@ import binascii
 import re
 from typing import Protocol
 
+ANY_PARTS = b"*"
+"""The encoding of what can't be taken apart."""
+
 _ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/="
 _OTHERS = bytes(set(range(256)) - set(_ALPHABET))
+# Where a text may begin: behind a header, and the one before ends at a delimiter.
+_RESTART = re.compile(rb"\n\r?\n|\n--")
+_UNDECIDED = re.compile(rb"\n[\r-]?")
 _SPACES = 100  # between "=" and its line's end
 _SOFT_BREAK = re.compile(rb"=[ \t]*+(?:\r?\n|\r)")
 _UNFINISHED = re.compile(rb"=(?:[0-9A-Fa-f]|[ \t]*\r?)")
@@ -21,7 +27,7 @@ class TransferDecoder(Protocol):
 
 
 class Identity:
-    """7bit, 8bit, binary, and encodings that nobody knows."""
+    """7bit, 8bit and binary."""
 
     def decode(self, data: bytes) -> bytes:
         """As it is."""
@@ -52,6 +58,26 @@ class Base64:
         return _base64(rest)
 
 
+class Base64Parts:
+    """Base64 somewhere in a text, whose other octets come out as rubbish. It begins behind an empty line."""
+
+    def __init__(self) -> None:
+        self._base64 = Base64()
+        self._held = b""
+
+    def decode(self, data: bytes) -> bytes:
+        """Each part by itself."""
+        data = _RESTART.sub(b"=", self._held + data)
+        last = data.rfind(b"\n", max(0, len(data) - 2))
+        cut = last if last >= 0 and _UNDECIDED.fullmatch(data, last) else len(data)
+        self._held = data[cut:]
+        return self._base64.decode(data[:cut])
+
+    def end(self) -> bytes:
+        """The last one."""
+        return self._base64.end()
+
+
 class QuotedPrintable:
     """RFC 2045 6.7. Soft line breaks are gone behind it."""
 
@@ -72,15 +98,20 @@ class QuotedPrintable:
         return _quoted_printable(rest)
 
 
-def transfer_decoder(encoding: bytes) -> TransferDecoder:
-    """One for a part with that Content-Transfer-Encoding, lower-case."""
+def transfer_decoders(encoding: bytes) -> list[TransferDecoder]:
+    """Those for a part with that Content-Transfer-Encoding, lower-case: all that a reader may take, where it's unclear.
+
+    ``ANY_PARTS``: not one part, but maybe several with their headers.
+    """
     match encoding:
+        case b"" | b"7bit" | b"8bit" | b"binary":
+            return [Identity()]
         case b"base64":
-            return Base64()
+            return [Base64()]
         case b"quoted-printable":
-            return QuotedPrintable()
+            return [QuotedPrintable()]
         case _:
-            return Identity()
+            return [Identity(), QuotedPrintable(), Base64Parts() if encoding == ANY_PARTS else Base64()]
 
 
 def _base64(text: bytes) -> bytes:

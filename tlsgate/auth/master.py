@@ -1,0 +1,67 @@
+"""A backend's master user, who may open everybody's mailbox: with whose credentials we log in for a user."""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tlsgate.config import Pool
+from tlsgate.dialogue.credentials import LONGEST_SECRET, Credentials, CredentialsError
+
+
+class MasterFault(Exception):
+    """A pool whose master user can't be used. The text says why, and nothing of the password."""
+
+
+class UnfitName(Exception):
+    """A user for whom the master can't log in. The text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Master:
+    """``separator``: "" sends the user as SASL authzid. ``open_to_all``: everybody on the host may read the file."""
+
+    user: str
+    separator: str
+    secret: bytes = field(repr=False)
+    open_to_all: bool = False
+
+    def login_as(self, user: str) -> tuple[Credentials, str]:
+        """The credentials that open ``user``'s mailbox, and the identity to act as. Raises UnfitName."""
+        if self.separator and self.separator in user:
+            # A backend would cut it there: "ann*bob" is ann, opened by the master "bob*…".
+            raise UnfitName("the user name holds the master separator")
+        try:
+            if not self.separator:
+                return Credentials(self.user, self.secret, user), user
+            return Credentials(f"{user}{self.separator}{self.user}", self.secret), ""
+        except CredentialsError as fault:
+            raise UnfitName(str(fault)) from None
+
+
+def read_master(pool: Pool) -> Master:
+    """The master user of a pool that has one. Raises MasterFault. Reads a file: not for the trio loop."""
+    if pool.master_password_file is None:
+        raise MasterFault("is missing")
+    secret, mode = _read(pool.master_password_file)
+    try:
+        Credentials(pool.master_user, secret)
+    except CredentialsError as fault:
+        raise MasterFault(f"holds no password that can be sent: {fault}") from None
+    return Master(pool.master_user, pool.master_separator, secret, bool(mode & stat.S_IROTH))
+
+
+def _read(path: Path) -> tuple[bytes, int]:
+    """A file's one line without its end, and the file's mode. Raises MasterFault."""
+    try:
+        # A pipe is opened without waiting for its writer, to be refused.
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+            mode = os.fstat(file.fileno()).st_mode
+            if not stat.S_ISREG(mode):
+                raise MasterFault("is no file")
+            data = file.read(LONGEST_SECRET + 3)
+    except OSError as error:
+        raise MasterFault(str(error.strerror)) from None
+    return data.removesuffix(b"\n").removesuffix(b"\r"), mode

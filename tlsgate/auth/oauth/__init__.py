@@ -1,0 +1,1 @@
+"""OAuth: is this access token good, and whose is it. JWTs need the extra tlsgate[oauth]."""

@@ -1,0 +1,44 @@
+"""What an exchange comes to when the client shows no password: steps beside ``Challenge`` and ``Credentials``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tlsgate.dialogue.credentials import Credentials
+from tlsgate.dialogue.sasl import Challenge
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """Who the client is, and as whom it wants to act ("": as itself), within the bounds of ``Credentials``.
+
+    Raises CredentialsError.
+    """
+
+    user: str
+    authzid: str = ""
+
+    def __post_init__(self) -> None:
+        Credentials(self.user, b"any", self.authzid)
+
+
+@dataclass(frozen=True, slots=True)
+class SecretWanted(Names):
+    """The exchange goes on once the caller gives it this user's SCRAM secret. Nothing is proven yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proven(Names):
+    """The client is ``user``: the exchange itself has proven it. Whether it may act as ``authzid`` is still open."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """The exchange has failed. The client is told why by ``challenge``, answers something, and is then refused.
+
+    ``reason``: for the log. ``user``: the name, where it was shown. The failure stands before the client answers.
+    """
+
+    challenge: Challenge
+    reason: str
+    user: str | None
