@@ -341,6 +341,14 @@ async def test_a_domain_in_unicode_is_asked_for_as_the_dns_has_it(server: DnsSer
     )
 
 
+@pytest.mark.parametrize("sender", ["a..b@bad.example", "a.@bad.example", '"a b"@bad.example', "x@bad.example."])
+async def test_a_sender_of_any_form_is_asked_about(server: DnsServer, nursery: trio.Nursery, sender: str) -> None:
+    """Carriers have given out local parts with dots anywhere: they aren't refused for it, nor let in for it."""
+    server.says("bad.example", "TXT", has('"v=spf1 -all"'))
+    desk, _ = _desk(server, nursery, checks=_SPF, settings=Screening())
+    assert (await desk.one(sender))[0] == "550 5.7.1"
+
+
 async def test_a_transaction_that_is_given_up_stops_asking(nursery: trio.Nursery) -> None:
     server = await DnsServer(everything=SILENT).serve(nursery)
     with trio.fail_after(5):
