@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import stat
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from tlsgate.config import Pool
 from tlsgate.dialogue.credentials import LONGEST_SECRET, Credentials, CredentialsError
+from tlsgate.secret_file import UnusableSecret, read_secret_file
 
 
 class MasterFault(Exception):
@@ -45,23 +43,12 @@ def read_master(pool: Pool) -> Master:
     """The master user of a pool that has one. Raises MasterFault. Reads a file: not for the trio loop."""
     if pool.master_password_file is None:
         raise MasterFault("is missing")
-    secret, mode = _read(pool.master_password_file)
     try:
+        file = read_secret_file(pool.master_password_file, LONGEST_SECRET + 2)
+        secret = file.data.removesuffix(b"\n").removesuffix(b"\r")
         Credentials(pool.master_user, secret)
+    except UnusableSecret as fault:
+        raise MasterFault(str(fault)) from None
     except CredentialsError as fault:
         raise MasterFault(f"holds no password that can be sent: {fault}") from None
-    return Master(pool.master_user, pool.master_separator, secret, bool(mode & stat.S_IROTH))
-
-
-def _read(path: Path) -> tuple[bytes, int]:
-    """A file's one line without its end, and the file's mode. Raises MasterFault."""
-    try:
-        # A pipe is opened without waiting for its writer, to be refused.
-        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
-            mode = os.fstat(file.fileno()).st_mode
-            if not stat.S_ISREG(mode):
-                raise MasterFault("is no file")
-            data = file.read(LONGEST_SECRET + 3)
-    except OSError as error:
-        raise MasterFault(str(error.strerror)) from None
-    return data.removesuffix(b"\n").removesuffix(b"\r"), mode
+    return Master(pool.master_user, pool.master_separator, secret, file.open_to_all)

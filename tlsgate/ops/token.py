@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hmac
-import os
 import re
-import stat
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from tlsgate.secret_file import UnusableSecret, read_secret_file
 
 _LARGEST = 1024
 # What a header can hold (RFC 6750 2.1 has less), and too much to guess.
@@ -34,17 +34,10 @@ class Token:
 def read_token(path: Path) -> Token:
     """The file's token, without the space around it. Raises TokenFault. Reads a file: not for the trio loop."""
     try:
-        # A pipe is opened without waiting for its writer, to be refused.
-        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
-            mode = os.fstat(file.fileno()).st_mode
-            if not stat.S_ISREG(mode):
-                raise TokenFault("is no file")
-            data = file.read(_LARGEST + 1)
-    except OSError as error:
-        raise TokenFault(str(error.strerror)) from None
-    if len(data) > _LARGEST:
-        raise TokenFault(f"is larger than {_LARGEST} octets")
-    secret = data.strip()
+        file = read_secret_file(path, _LARGEST)
+    except UnusableSecret as fault:
+        raise TokenFault(str(fault)) from None
+    secret = file.data.strip()
     if not _TOKEN.fullmatch(secret):
         raise TokenFault("holds no token, which is one line of 16 or more visible ASCII characters")
-    return Token(secret.decode(), bool(mode & stat.S_IROTH))
+    return Token(secret.decode(), file.open_to_all)

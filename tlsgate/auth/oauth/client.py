@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import base64
-import os
 import re
-import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote_plus
+
+from tlsgate.secret_file import UnusableSecret, read_secret_file
 
 _LARGEST = 4096
 _VISIBLE = re.compile(rb"[ -~]+")
@@ -35,17 +35,10 @@ class Client:
 def read_client(name: str, path: Path) -> Client:
     """The client whose secret is the file's one line. Raises SecretFault. Reads a file: not for the trio loop."""
     try:
-        # A pipe is opened without waiting for its writer, to be refused.
-        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
-            mode = os.fstat(file.fileno()).st_mode
-            if not stat.S_ISREG(mode):
-                raise SecretFault("is no file")
-            data = file.read(_LARGEST + 1)
-    except OSError as error:
-        raise SecretFault(str(error.strerror)) from None
-    if len(data) > _LARGEST:
-        raise SecretFault(f"is larger than {_LARGEST} octets")
-    secret = data.strip()
+        file = read_secret_file(path, _LARGEST)
+    except UnusableSecret as fault:
+        raise SecretFault(str(fault)) from None
+    secret = file.data.strip()
     if not _VISIBLE.fullmatch(secret):
         raise SecretFault("holds no secret, which is one line of visible ASCII characters")
-    return Client(name, secret.decode(), bool(mode & stat.S_IROTH))
+    return Client(name, secret.decode(), file.open_to_all)
