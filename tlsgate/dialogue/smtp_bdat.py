@@ -13,23 +13,24 @@ class Chunks:
     Refused chunks are read off like others: the client may have sent them without waiting (RFC 3030 4.2), and what
     they hold must never be read as commands.
 
-    ``announced``: the octets of all chunks, of refused ones too. ``begun``: one has come within a transaction.
-    ``failed``: one of those was refused, and so are all behind it. ``refusal``: of the chunk that is read off.
+    ``used``: a chunk has been announced. ``announced``: the octets of all chunks, of refused ones too. ``begun``: one
+    has come within a transaction. ``failed``: one of those was refused, and so are all behind it. ``refusal``: of the
+    chunk that is read off.
     """
 
-    __slots__ = ("_decoder", "_skip", "announced", "begun", "failed", "last", "refusal", "size")
+    __slots__ = ("_decoder", "_skip", "announced", "begun", "failed", "last", "refusal", "size", "used")
 
     def __init__(self, decoder: ChunkDecoder) -> None:
         self._decoder = decoder
         self._skip = 0
         self.announced = 0
-        self.begun = self.failed = False
+        self.begun = self.failed = self.used = False
         self.size, self.last = 0, False
         self.refusal = b""
 
     def announce(self, size: int, last: bool) -> None:
         """A BDAT command has come; the chunk before it must be whole."""
-        self.size, self.last = size, last
+        self.size, self.last, self.used = size, last, True
         self.announced += size
 
     def take(self) -> None:

@@ -8,7 +8,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeVar
 
-from tlsgate.dialogue.events import NEED_DATA, Bounds, Channel, Ending, NeedData, Offer, Reply, ServerEvent
+from tlsgate.dialogue.events import (
+    NEED_DATA,
+    Bounds,
+    Channel,
+    Ending,
+    LocalProtocolError,
+    NeedData,
+    Offer,
+    Reply,
+    ServerEvent,
+)
 from tlsgate.dialogue.smtp_bdat import Chunks
 from tlsgate.dialogue.smtp_chunks import ChunkDecoder, chunk
 from tlsgate.dialogue.smtp_data import LONGEST_LINE, BodyDecoder, DataDecoder
@@ -50,7 +60,7 @@ class SmtpMessage(SmtpSession):
         self._asked: Mail | Rcpt | Data | EndOfData | None = None
         self._sender_refused = False
         self._recipients = 0  # that stand
-        self._decoder = self._new(DataDecoder)
+        self._decoder: DataDecoder | None = None
         self._chunks = Chunks(self._new(ChunkDecoder))
 
     # -- DATA ---------------------------------------------------------------------------------------
@@ -88,6 +98,8 @@ class SmtpMessage(SmtpSession):
 
     def _receive_body(self) -> MailEvent | ServerEvent | NeedData:
         decoder = self._decoder
+        if decoder is None:
+            raise LocalProtocolError("no body is due")
         if not decoder.ended:
             if not len(self._buffer):
                 return NEED_DATA
@@ -181,7 +193,8 @@ class SmtpMessage(SmtpSession):
     def _forget(self) -> None:
         self._sender_refused = False
         self._recipients = 0
-        self._chunks = Chunks(self._new(ChunkDecoder))
+        if self._chunks.used:
+            self._chunks = Chunks(self._new(ChunkDecoder))
 
     def _no_sender(self) -> ServerEvent:
         """RCPT or DATA without a MAIL that stands. Behind a refused one a client that pipelines can't but say them."""
