@@ -38,7 +38,9 @@ pins: $(VENV)/.run
 	$(PIP) install uv
 	$(COMPILE) pyproject.toml --group dev --group build -o requirements/dev.txt
 	$(COMPILE) pyproject.toml --constraints requirements/dev.txt -o requirements/run.txt
+	$(COMPILE) pyproject.toml --extra all --constraints requirements/dev.txt -o requirements/all.txt
 	$(COMPILE) --group build --constraints requirements/dev.txt -o requirements/build.txt
+	$(COMPILE) --no-deps requirements/deploy.in --constraints requirements/dev.txt -o requirements/deploy.txt
 
 clean:
 	rm -rf $(VENV) .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
@@ -52,6 +54,7 @@ $(VENV)/.run: $(VENV)/.made $(PINS) pyproject.toml
 	$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
 
-$(VENV)/.dev: $(VENV)/.run requirements/dev.txt
+$(VENV)/.dev: $(VENV)/.run requirements/dev.txt requirements/deploy.txt
 	$(PIP) install --require-hashes -r requirements/dev.txt
+	$(PIP) install --no-deps --require-hashes -r requirements/deploy.txt
 	@touch $@

@@ -32,9 +32,10 @@ from tlsgate.admission.screened import Screener
 from tlsgate.admission.visit import Desk, Visit
 from tlsgate.arrival import Arrival
 from tlsgate.auth import backend as asking_backend
+from tlsgate.auth.chain import chain
 from tlsgate.auth.judgement import Judge
 from tlsgate.auth.master import Master
-from tlsgate.auth.routing import Routes
+from tlsgate.auth.routing import Routes, Routing
 from tlsgate.backends.pool import Pool
 from tlsgate.config import Address, BareNewlines, ClientAddress, HostPort, Limits, LoginMode, Protocol, Route, TlsMode
 from tlsgate.listener import Listener
@@ -133,6 +134,9 @@ class Records:
 
     def login_unavailable(self, mechanism: str, user: str, reason: str) -> None:
         self._note("login_unavailable", mechanism, user, reason)
+
+    def recognized(self, user: str, label: str, weak: str) -> None:
+        self._note("recognized", user, label, weak)
 
     def logged_in(self, mechanism: str, user: str, backend: str, seconds: float) -> None:
         self._note("logged_in", mechanism, user, backend, seconds)
@@ -367,6 +371,9 @@ class Gate:
                 assert secret not in told
 
 
+BACKEND_ALONE = chain([asking_backend.judge])
+
+
 @asynccontextmanager
 async def gate(
     protocol: Protocol,
@@ -375,7 +382,7 @@ async def gate(
     limits: Limits = DEFAULTS,
     *,
     fault_at: str = "",
-    judge: Judge = asking_backend.judge,
+    judge: Judge = BACKEND_ALONE,
     rules: AddressRules = TRUSTING,
     bans: config.Bans = DEFAULT_BANS,
     proxies: tuple[str, ...] = (),
@@ -414,7 +421,7 @@ async def gate(
         links,
         require_tls,
         bare_newlines,
-        Routes(Route(match=match, pool=each.name) for match, each in routes.items()),
+        Routing(Routes(Route(match=match, pool=each.name) for match, each in routes.items())),
         {each.name: each for each in routes.values()},
         masters,
     )

@@ -20,8 +20,8 @@ from tests.test_session import each_mode, each_protocol, legacy, serving
 from tlsgate import config
 from tlsgate.admission.network import parse_client, parse_network
 from tlsgate.admission.rules import AddressRules, load_rules
+from tlsgate.auth.attempt import Attempt
 from tlsgate.config import HostPort, Protocol, TlsMode
-from tlsgate.dialogue.credentials import Credentials
 from tlsgate.dialogue.events import Refusal, Refused
 
 pytestmark = pytest.mark.timeout(60)
@@ -496,7 +496,7 @@ async def test_a_right_password_does_not_count(nursery: trio.Nursery, protocol: 
     ],
 )
 async def test_which_refusals_count(refusal: Refusal, counts: int) -> None:
-    async def judge(_who: Credentials) -> Refused:
+    async def judge(_attempt: Attempt) -> Refused:
         return Refused(refusal)
 
     async with gate(Protocol.IMAP, TlsMode.IMPLICIT, pool_of(NOWHERE), rules=NO_RULES, judge=judge) as running:

@@ -9,17 +9,16 @@ from pathlib import Path
 import pytest
 import trio
 
+from tests.auth.attempts import RightHere
 from tests.gate import Client, Gate, gate, pool_of
-from tests.legacy_server import SECRET, USER, LegacyServer, Script, Smtp, Talk, imap, saying
+from tests.legacy_server import SECRET, LegacyServer, Script, Smtp, Talk, imap, saying
 from tests.test_listener import header, listener_on
 from tlsgate import session as session_module
 from tlsgate.admission.network import UNIX, ClientAddress, parse_client
-from tlsgate.auth.judgement import Finding
 from tlsgate.client_facts import client_facts
 from tlsgate.config import ClientAddress as How
 from tlsgate.config import LoginMode, Protocol, TlsMode, UnixPath
 from tlsgate.dialogue.client import Endpoint
-from tlsgate.dialogue.credentials import Credentials
 from tlsgate.dialogue.events import Bounds, Channel, Offer
 from tlsgate.dialogue.imap import Imap
 from tlsgate.dialogue.pop3 import Pop3
@@ -28,6 +27,7 @@ from tlsgate.dialogue.smtp import MessageRules
 from tlsgate.dialogue.submission import Submission
 from tlsgate.sockets import bind
 
+RIGHT_HERE = RightHere(SECRET)
 pytestmark = pytest.mark.timeout(30)
 OFFER, BOUNDS = Offer("gate.example", ("PLAIN",), ()), Bounds(1000, 10, 3)
 XCLIENT = Smtp(
@@ -149,17 +149,12 @@ async def test_pop3_xclient(nursery: trio.Nursery) -> None:
     assert bytes(server.talks[0].heard).startswith(b"XCLIENT ADDR=2001:db8::7 PORT=4711 SESSION=Ab3x\r\nUSER ")
 
 
-async def found_right(shown: Credentials) -> Finding:
-    assert (shown.user, shown.secret.decode()) == (USER, SECRET)
-    return Finding.RIGHT
-
-
 @pytest.mark.parametrize("login", [LoginMode.SAME, LoginMode.NONE])
 async def test_smtp_xclient_also_on_the_next_connection(nursery: trio.Nursery, login: LoginMode) -> None:
     """The second message of a session would else be of nobody's, or of ours."""
     server = await serving(nursery, XCLIENT)
     pool = pool_of(server.address, login=login, client_address=How.XCLIENT)
-    async with gate(Protocol.SUBMISSION, TlsMode.IMPLICIT, pool, judge=found_right, proxies=("127.0.0.1",)) as running:
+    async with gate(Protocol.SUBMISSION, TlsMode.IMPLICIT, pool, judge=RIGHT_HERE, proxies=("127.0.0.1",)) as running:
         client = await running.logged_in(header())
         for body in (b"bare\nLF\r\n.\r\n", MESSAGE):  # the first is cut off, with its connection
             for command in (b"MAIL FROM:<ann@example.org>", b"RCPT TO:<bob@example.org>", b"DATA"):

@@ -10,11 +10,12 @@ from pathlib import Path
 import trio
 import trio.testing
 
+from tests.auth.attempts import attempt
 from tests.test_prepared import MASTER, SHA, USERS_FILE, with_aliases, written
 from tests.test_prepared import config as config  # the fixture
 from tlsgate.admission.look_ups import Checks, LookUps
 from tlsgate.admission.network import parse_client
-from tlsgate.auth.judgement import Finding, Judge
+from tlsgate.auth.judgement import Judge, Right, Undecided
 from tlsgate.backends.pool import Pool
 from tlsgate.config import Dns, LogFormat, LogLevel, load
 from tlsgate.dialogue.credentials import Credentials
@@ -53,12 +54,12 @@ async def test_sources_are_asked_in_their_order(config: Path) -> None:
     write_users(config, f"ann:{SHA}\n")
     log = EventLog(io.BytesIO(), LogFormat.JSON, LogLevel.INFO)
     for source, of_ann, of_bob in (
-        ('source = "backend"', Finding.UNDECIDED, Finding.UNDECIDED),
-        (USERS_FILE, Finding.RIGHT, WRONG),
-        ('source = ["users-file", "backend"]\nusers_file = "users"', Finding.RIGHT, Finding.UNDECIDED),
+        ('source = "backend"', Undecided(ANN), Undecided(BOB)),
+        (USERS_FILE, Right("ann"), WRONG),
+        ('source = ["users-file", "backend"]\nusers_file = "users"', Right("ann"), Undecided(BOB)),
     ):
         judge = judge_of(written(config, source), log)
-        assert (await judge(ANN), await judge(BOB)) == (of_ann, of_bob)
+        assert (await judge(attempt(ANN)), await judge(attempt(BOB))) == (of_ann, of_bob)
     log.close()
 
 
@@ -69,10 +70,10 @@ async def test_a_reread_is_logged_and_shows_nothing_of_a_line(config: Path, mock
     judge = judge_of(written(config, USERS_FILE), log)
     write_users(config, f"bob:{SHA}\ncay:hunter2\n")
     mock_clock.jump(10)
-    assert await judge(BOB) is Finding.RIGHT
+    assert await judge(attempt(BOB)) == Right("bob")
     write_users(config, "")
     mock_clock.jump(10)
-    assert await judge(BOB) is Finding.RIGHT
+    assert await judge(attempt(BOB)) == Right("bob")
     log.close()
     told = [json.loads(line) for line in output.getvalue().splitlines()]
     assert [{key: event[key] for key in event if key != "ts"} for event in told] == [
@@ -152,8 +153,7 @@ async def test_only_a_listener_that_checks_its_clients_has_a_screener(config: Pa
     log.close()
 
 
-def test_pools_that_only_routes_lead_to_are_served_and_asked_for_their_health(config: Path) -> None:
-    """One that nobody probes is tried first when it is down, and its capabilities are never known."""
+def with_routes(config: Path) -> None:
     text = written(config, BACKEND, protocol="pop3").read_text()
     pools = "".join(f'[pools.{name}]\nbackends = [{{ address = "127.0.0.1:1" }}]\n' for name in ("b", "c", "unused"))
     config.write_text(f"""{text}{pools}
@@ -168,12 +168,17 @@ pool = "c"
 match = "*@a.test"
 pool = "a"
 """)
+
+
+async def test_pools_that_only_routes_lead_to_are_served_and_asked_for_their_health(config: Path) -> None:
+    """One that nobody probes is tried first when it is down, and its capabilities are never known."""
+    with_routes(config)
     log = EventLog(io.BytesIO(), LogFormat.JSON, LogLevel.INFO)
     plan = make_plan(prepare(load(config)), {}, Pump(), log, Metrics(log))
     log.close()
     ((service, _),) = plan.listeners.values()
     users = {"x@a.test": "a", "x@b.test": "b", "x@c.test": "a", "x": "a"}
-    assert {user: service.pool_of(user) for user in users} == {user: plan.pools[pool] for user, pool in users.items()}
+    assert {user: (await service.place(user))[0].name for user in users} == users
     assert [pool.name for pool, _ in plan.spoken_to] == ["a", "b"]
 
 

@@ -7,14 +7,13 @@ import base64
 import pytest
 import trio
 
+from tests.auth.attempts import RightHere
 from tests.gate import Client, gate, pool_of, records
 from tests.legacy_server import SECRET, USER, LegacyServer, Script, Smtp, Talk, imap, pop3
-from tlsgate.auth.judgement import Finding
 from tlsgate.auth.master import Master
 from tlsgate.config import ClientAddress, LoginMode, Protocol, TlsMode
-from tlsgate.dialogue.credentials import Credentials
-from tlsgate.dialogue.events import Refusal, Refused
 
+RIGHT_HERE = RightHere(SECRET)
 pytestmark = pytest.mark.timeout(60)
 PROTOCOLS = [Protocol.IMAP, Protocol.POP3, Protocol.SUBMISSION]
 SCRIPTS: dict[Protocol, Script] = {Protocol.IMAP: imap, Protocol.POP3: pop3, Protocol.SUBMISSION: Smtp()}
@@ -26,11 +25,6 @@ MASTER = Master("root", "*", MASTER_SECRET.encode())
 async def serving(nursery: trio.Nursery, *scripts: Script) -> LegacyServer:
     server: LegacyServer = await nursery.start(LegacyServer(*scripts).serve)
     return server
-
-
-async def right_here(who: Credentials) -> Finding | Refused:
-    """A source that checks passwords itself."""
-    return Finding.RIGHT if who.secret == SECRET.encode() else Refused(Refusal.AUTHENTICATION_FAILED)
 
 
 def heard(server: LegacyServer) -> bytes:
@@ -80,7 +74,7 @@ async def test_the_routes_pool_says_how_to_log_in_there(nursery: trio.Nursery) -
     )
     trusting = pool_of(other.address, login=LoginMode.NONE, client_address=ClientAddress.XCLIENT, name="other")
     async with gate(
-        Protocol.SUBMISSION, TlsMode.IMPLICIT, pool_of(own.address), judge=right_here, routes={"*": trusting}
+        Protocol.SUBMISSION, TlsMode.IMPLICIT, pool_of(own.address), judge=RIGHT_HERE, routes={"*": trusting}
     ) as running:
         await running.logged_in()
         assert b"XCLIENT ADDR=127.0.0.1 LOGIN=ann\r\n" in heard(other)
@@ -174,7 +168,7 @@ async def test_the_backend_sees_the_master_and_never_the_users_secret(
 ) -> None:
     server = await serving(nursery, _master_script(protocol, GRANTED[protocol]))
     pool = pool_of(server.address, login=LoginMode.MASTER)
-    async with gate(protocol, TlsMode.IMPLICIT, pool, judge=right_here, masters={"pool": MASTER}) as running:
+    async with gate(protocol, TlsMode.IMPLICIT, pool, judge=RIGHT_HERE, masters={"pool": MASTER}) as running:
         client = await running.secure()
         assert (await client.log_in("wrong")).startswith(client.speech.refused)
         assert not server.talks
@@ -206,7 +200,7 @@ async def test_a_master_that_the_backend_refuses_is_no_wrong_password(
     """After a change of the master's password all users would be banned, and their clients ask for another one."""
     server = await serving(nursery, _master_script(protocol, WRONG[protocol]))
     pool = pool_of(server.address, login=LoginMode.MASTER)
-    async with gate(protocol, TlsMode.IMPLICIT, pool, judge=right_here, masters={"pool": MASTER}) as running:
+    async with gate(protocol, TlsMode.IMPLICIT, pool, judge=RIGHT_HERE, masters={"pool": MASTER}) as running:
         client = await running.secure()
         said = await client.log_in()
         assert said.startswith(client.speech.unavailable) and b"master" not in said and b"who?" not in said
@@ -222,7 +216,7 @@ async def test_a_name_that_holds_the_separator_is_refused_and_told(nursery: trio
     """cases.md B6: "ann*bob" is ann to a backend."""
     server = await serving(nursery, imap)
     pool = pool_of(server.address, login=LoginMode.MASTER)
-    async with gate(Protocol.IMAP, TlsMode.IMPLICIT, pool, judge=right_here, masters={"pool": MASTER}) as running:
+    async with gate(Protocol.IMAP, TlsMode.IMPLICIT, pool, judge=RIGHT_HERE, masters={"pool": MASTER}) as running:
         client = await running.secure()
         said = await client.ask(f'a LOGIN "ann*bob" "{SECRET}"'.encode())
         assert said.startswith(client.speech.refused) and b"separator" not in said

@@ -16,6 +16,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from tests.auth.attempts import RightHere
 from tests.gate import SPEECH, Gate, gate, limits, pool_of, records
 from tests.legacy_server import (
     SECRET,
@@ -35,11 +36,8 @@ from tests.legacy_server import (
     slowly,
 )
 from tlsgate import config
-from tlsgate.auth.judgement import Finding
 from tlsgate.backends.pool import Pool
 from tlsgate.config import BackendTls, HostPort, LoginMode, Protocol, TlsMode
-from tlsgate.dialogue.credentials import Credentials
-from tlsgate.dialogue.events import Refusal, Refused
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -268,15 +266,10 @@ async def test_a_backends_own_reason_is_carried_but_no_password_that_it_repeats(
 # -- login = "none" --------------------------------------------------------------------------------------
 
 
-async def right_here(who: Credentials) -> Finding | Refused:
-    """A source that checks passwords itself."""
-    return Finding.RIGHT if who.secret == SECRET.encode() else Refused(Refusal.AUTHENTICATION_FAILED)
-
-
 async def test_a_trusting_backend_is_shown_no_password(nursery: trio.Nursery) -> None:
     server = await serving(nursery, Smtp(keywords=(b"SIZE",)))
     pool = pool_of(server.address, login=LoginMode.NONE)
-    async with gate(Protocol.SUBMISSION, TlsMode.IMPLICIT, pool, judge=right_here) as running:
+    async with gate(Protocol.SUBMISSION, TlsMode.IMPLICIT, pool, judge=RightHere(SECRET)) as running:
         client = await running.secure()
         assert (await client.log_in("wrong")).startswith(client.speech.refused)
         assert not server.talks

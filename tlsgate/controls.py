@@ -2,30 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from tlsgate.admission.bans import Ban, Bans
 from tlsgate.admission.network import Network, parse_network
 from tlsgate.config.fault import shown
+from tlsgate.ops.gateway_view import GatewayView, ReloadView
+from tlsgate.ops.pool_view import PoolView
+from tlsgate.ops.session_view import Page, Wanted
 from tlsgate.ops.token import Token
 
 _WIDEST = {4: 8, 6: 16}  # a wider ban by hand is a slip
 
 
-class Controls:
-    """``token``: gives the one that a reload has brought; None without one. ``report``: brings metrics up to date."""
+class Gateway(Protocol):
+    """What is asked of the gateway as a whole, and of who serves its sessions."""
 
-    def __init__(
-        self, bans: Bans, token: Callable[[], Token | None], report: Callable[[], Awaitable[None]] | None = None
-    ) -> None:
+    async def report(self) -> None: ...
+    async def state(self) -> GatewayView: ...
+    async def pools(self) -> list[PoolView]: ...
+    async def sessions(self, wanted: Wanted) -> Page: ...
+    async def kick(self, wanted: Wanted) -> int: ...
+    async def drain(self) -> bool: ...
+    async def reload(self) -> ReloadView | None: ...
+
+
+class Controls:
+    """``token``: gives the one that a reload has brought; None without one."""
+
+    def __init__(self, bans: Bans, token: Callable[[], Token | None], gateway: Gateway) -> None:
         self.token = token
         self._bans = bans
-        self._report = report
+        self._gateway = gateway
+        self.report = gateway.report
+        self.state = gateway.state
+        self.pools = gateway.pools
+        self.kick = gateway.kick
+        self.drain = gateway.drain
+        self.reload = gateway.reload
 
-    async def report(self) -> None:
-        """Have what other processes have counted be told here."""
-        if self._report is not None:
-            await self._report()
+    async def sessions(self, wanted: Wanted) -> Page:
+        """Those that live and are wanted. Raises ValueError: ``wanted.client`` is no prefix."""
+        if wanted.client:
+            _network(wanted.client)
+        return await self._gateway.sessions(wanted)
 
     def bans(self) -> Sequence[Ban]:
         """Those in force."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import signal
 import socket
+import time
 import traceback
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -20,11 +21,13 @@ from tlsgate.controls import Controls
 from tlsgate.listener import Listener
 from tlsgate.ops.admission_trace import AdmissionTrace
 from tlsgate.ops.fleet_trace import FleetTrace
+from tlsgate.ops.gateway_view import ReloadView
 from tlsgate.ops.health import Health
 from tlsgate.ops.log import EventLog
 from tlsgate.ops.metrics import Metrics
+from tlsgate.overview import Overview
 from tlsgate.plan import Plan, make_plan
-from tlsgate.prepared import Prepared, needs_restart, refuse_unbuilt
+from tlsgate.prepared import Prepared, needs_restart
 from tlsgate.relay import Pump
 from tlsgate.server import Here, Server, Workers
 from tlsgate.serving import Serving
@@ -70,12 +73,16 @@ class Gateway:
         self._server = self._who_serves(spawner)
         self._sockets: dict[str, socket.socket] = {}
         self._listeners: dict[str, Listener] = {}
+        self._addresses: dict[str, str] = {}
         self._empty = trio.Event()
+        self._reloading = trio.Lock()
+        self._overview = Overview(
+            gatehouse, metrics, self.health, self._server, lambda: (self._now, self._addresses), self._reload
+        )
 
     def bind(self) -> dict[str, str]:
         """Bind every address; gives those of the listeners by name. Raises CannotStart. Needs privileges."""
         settings = self._now.settings
-        refuse_unbuilt(settings)
         places = listener_places(self._now.listeners)
         self._sockets = bind_all({**places, _ADMIN: admin_place(settings.admin, user_id(settings.server.user))})
         return {each.name: shown(self._sockets[socket_key(each)]) for each in self._now.listeners}
@@ -93,7 +100,7 @@ class Gateway:
                 # What start-up made lives for ever: the collector needn't look at it again.
                 gc.collect()
                 gc.freeze()
-                self._log.emit("started", version=__version__, listeners=self._addresses())
+                self._log.emit("started", version=__version__, listeners=self._named_addresses())
                 task_status.started()
                 async for number in signals:
                     if number != signal.SIGHUP:
@@ -132,6 +139,8 @@ class Gateway:
             listener = Listener(key, self._sockets.pop(key), service, self.gatehouse.door, self, trace)
             self._listeners[key] = listener
             self._nursery.start_soon(listener.run)
+        bound = {each.name: self._listeners[socket_key(each)].socket for each in self._now.listeners}
+        self._addresses = {name: shown(listening) for name, listening in bound.items()}
         for remark in plan.remarks:
             self._log.emit(remark.event, "warning", about=remark.about, reason=remark.text)
 
@@ -161,38 +170,40 @@ class Gateway:
 
         bound, address = self._sockets.pop(_ADMIN), self._now.settings.admin.address
         try:
-            controls = Controls(self.gatehouse.bans, lambda: self._now.admin_token, self._server.report)
+            controls = Controls(self.gatehouse.bans, lambda: self._now.admin_token, self._overview)
             await serve_admin(bound, self._metrics.registry, self.health, controls, self._log)
         finally:
             if isinstance(address, config.UnixPath):
                 remove_stale(address.path)
 
-    def _addresses(self) -> str:
-        named = ((each.name, self._listeners[socket_key(each)].socket) for each in self._now.listeners)
-        return ", ".join(f"{name} {shown(bound)}" for name, bound in named)
+    def _named_addresses(self) -> str:
+        return ", ".join(f"{name} {address}" for name, address in self._addresses.items())
 
     # -- reload and drain ---------------------------------------------------------------------------
 
-    async def _reload(self) -> None:
-        """Take over a new config, or keep the old one and say why."""
+    async def _reload(self) -> ReloadView | None:
+        """Take over a new config, or keep the old one and say why; None when it is too late for another."""
+        async with self._reloading:
+            return await self._take_over() if self.health.ready else None
+
+    async def _take_over(self) -> ReloadView:
         before = self._now.settings
         try:
             plan = await self._new_plan()
         except (ConfigError, CertificateFault, CannotStart, SpawnFault) as fault:
-            self._rejected(str(fault))
+            return self._rejected(str(fault))
         except Exception as fault:  # noqa: BLE001 - a fault of ours mustn't end what is served; the log has it
             place = traceback.extract_tb(fault.__traceback__)[-1]
-            self._rejected(f"{type(fault).__name__} in {Path(place.filename).name}:{place.lineno}")
-        else:
-            self._serve(plan)
-            self._metrics.config_reload.labels("ok").inc()
-            waiting = needs_restart(before, self._now.settings)
-            self._log.emit("config_reloaded", listeners=self._addresses(), needs_restart=waiting)
+            return self._rejected(f"{type(fault).__name__} in {Path(place.filename).name}:{place.lineno}")
+        self._serve(plan)
+        self._metrics.config_reload.labels("ok").inc()
+        waiting = needs_restart(before, self._now.settings)
+        self._log.emit("config_reloaded", listeners=self._named_addresses(), needs_restart=waiting)
+        return self._reloaded(ReloadView(time.time(), True, "", waiting))
 
     async def _new_plan(self) -> Plan:
         """Read the config again and bind what is new there: all that can fail, and nothing that is served changes."""
         prepared = await trio.to_thread.run_sync(self._reread, limiter=self._rereading)
-        refuse_unbuilt(prepared.settings)
         wanted, held = listener_places(prepared.listeners), listener_places(self._now.listeners)
         new = {key: place for key, place in wanted.items() if key not in held}
         bound = bind_all(new, [place for key, place in held.items() if key not in wanted])
@@ -207,13 +218,20 @@ class Gateway:
         self._sockets |= bound
         return plan
 
-    def _rejected(self, reason: str) -> None:
+    def _rejected(self, reason: str) -> ReloadView:
         self._metrics.config_reload.labels("rejected").inc()
         self._log.emit("config_rejected", "error", reason=reason)
+        return self._reloaded(ReloadView(time.time(), False, reason, ""))
+
+    def _reloaded(self, what: ReloadView) -> ReloadView:
+        self._overview.last_reload = what
+        return what
 
     async def _drain(self, signals: AsyncIterator[int]) -> None:
         """Accept no more; live sessions go on for ``server.drain``, or until a second signal."""
         self.health.ready = False
+        async with self._reloading:  # an admin's may be under way: it mustn't bring back what stops now
+            pass
         for listener in self._listeners.values():
             listener.stop()
         self._log.emit("draining", sessions=self.gatehouse.door.used)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+import secrets
+from dataclasses import dataclass
 from functools import partial
+from ipaddress import IPv4Address
 from typing import NoReturn
 
 import trio
@@ -12,11 +15,16 @@ from tlsgate.admission.screened import Screened
 from tlsgate.admission.screening import Outcome
 from tlsgate.admission.visit import Visit
 from tlsgate.arrival import Arrival
-from tlsgate.auth.judgement import answer, login_purpose
+from tlsgate.auth.attempt import Attempt, Caller, Proxied
+from tlsgate.auth.judgement import Purpose, Right, Unavailable, answer, login_purpose
+from tlsgate.auth.user_names import UnfitName, backend_name
+from tlsgate.backends.backend import Backend
 from tlsgate.backends.faults import NoBackend
 from tlsgate.backends.login import BackendSession, log_in
-from tlsgate.backends.pool import Backend
-from tlsgate.config import TlsMode
+from tlsgate.backends.pool import Pool
+from tlsgate.config import HostPort, Protocol, TlsMode
+from tlsgate.dialogue.access_token import BearerToken
+from tlsgate.dialogue.client import NoName
 from tlsgate.dialogue.credentials import Credentials
 from tlsgate.dialogue.events import (
     ABOUT_CREDENTIALS,
@@ -31,12 +39,15 @@ from tlsgate.dialogue.events import (
     Refusal,
     Refused,
     Reply,
+    SecretNeeded,
+    Shown,
     StartTls,
 )
 from tlsgate.dialogue.imap import Imap
 from tlsgate.dialogue.mx import Mx
 from tlsgate.dialogue.pop3 import Pop3
-from tlsgate.dialogue.sasl import CANCELLED
+from tlsgate.dialogue.proofs import Proven
+from tlsgate.dialogue.sasl import CANCELLED, Connection
 from tlsgate.dialogue.submission import Submission
 from tlsgate.mail.delivery import Delivery
 from tlsgate.mail.submission import SubmissionPolicy
@@ -49,8 +60,25 @@ from tlsgate.tls.stream import Expired
 
 LoginDialogue = Imap | Pop3 | Submission
 
+# The client has given up, asks where a token is to be had (RFC 7628 4.3), or can't bind as we do (RFC 5802 6).
+_NO_GUESS = (CANCELLED, "no token", "channel-binding-not-supported", "unsupported-channel-binding-type")
+_NO_CONNECTION = Connection()
+_THIS_HOST = IPv4Address("127.0.0.1")
 _TOO_MANY = Refused(Refusal.LIMIT, "too many connections of this user")
 _STATE_AWAY = Refused(Refusal.UNAVAILABLE, "the shared state is away")
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """Where a login goes. ``server``: the one backend that it may go to, None for any of the pool."""
+
+    pool: Pool
+    purpose: Purpose
+    server: HostPort | None
+
+    async def log_in(self, service: Service, before: float | None = None) -> BackendSession:
+        """Raises NoBackend."""
+        return await log_in(self.pool, self.purpose, service.backend_dialogue, before, self.server)
 
 
 class LoginSession(Session):
@@ -59,6 +87,8 @@ class LoginSession(Session):
     def __init__(self, service: Service, arrival: Arrival, trace: Trace, visit: Visit, owner: object = None) -> None:
         super().__init__(service, arrival, trace, visit, owner)
         self._user = ""
+        self._attempts = 0
+        self._target: _Target
 
     async def _story(self) -> bool:
         service = self._service
@@ -77,7 +107,8 @@ class LoginSession(Session):
         return True
 
     def _new_dialogue(self, channel: Channel) -> LoginDialogue:
-        dialogue = self._service.server_dialogue(channel)
+        connection = _NO_CONNECTION if channel is Channel.CLEARTEXT else self._service.connection(self._stream)
+        dialogue = self._service.server_dialogue(channel, connection)
         if isinstance(dialogue, Mx):
             raise TypeError("a login on an mx listener")
         return dialogue
@@ -118,16 +149,18 @@ class LoginSession(Session):
                     dialogue.receive(await self._receive())
                 case Reply(data):
                     await self._send(data)
-                case AuthRejected(data, mechanism, reason, user):
-                    self._trace.auth_failed(mechanism, user, reason)
-                    if reason != CANCELLED:  # nothing was guessed
-                        await self._visit.mistaken(user, f"{mechanism} {reason}")
-                    await self._send(data)
-                case Authenticate(mechanism, who):
-                    if self._screened is not None and isinstance(dialogue, Submission):
-                        await self._screen(self._screened, dialogue)
-                    await self._wait_turn(dialogue, mechanism, who.user)
-                    answer = await self._authenticate(dialogue, mechanism, who)
+                case AuthRejected() as rejected:
+                    await self._rejected(rejected)
+                    await self._send(rejected.data)
+                case SecretNeeded(mechanism, user):
+                    # The attempt stays under way until its proof has come.
+                    await self._admit(dialogue, mechanism, user)
+                    await self._send(dialogue.give(await self._service.scram_secret(user)))
+                case Authenticate(mechanism, as_shown):
+                    shown = self._service.full(as_shown)
+                    if not (isinstance(shown, Proven) and self._visit.under_way):
+                        await self._admit(dialogue, mechanism, shown.user)
+                    answer = await self._authenticate(dialogue, mechanism, shown)
                     self._visit.judged()
                     if isinstance(answer, BackendSession):
                         return answer
@@ -136,6 +169,22 @@ class LoginSession(Session):
                     await self._close(data, reason)
                 case event:
                     raise TypeError(f"{type(event).__name__} before login")
+
+    async def _rejected(self, rejected: AuthRejected) -> None:
+        """Tell of an exchange that has failed by itself, and count it."""
+        mechanism, reason, user = rejected.mechanism, rejected.reason, rejected.user
+        self._trace.auth_failed(mechanism, user, reason)
+        if rejected.guessed:  # a proof shows no secret that could be told from another: each counts
+            await self._visit.failed(user, secrets.token_bytes(16))
+        elif reason not in _NO_GUESS:
+            await self._visit.mistaken(user, f"{mechanism} {reason}")
+        self._visit.judged()
+
+    async def _admit(self, dialogue: LoginDialogue, mechanism: str, user: str) -> None:
+        """Whether this client may try a login now. Raises Over, Expired."""
+        if self._screened is not None and isinstance(dialogue, Submission):
+            await self._screen(self._screened, dialogue)
+        await self._wait_turn(dialogue, mechanism, user)
 
     async def _screen(self, screened: Screened, dialogue: Submission) -> None:
         """Turn a client away whom DNS lists have, before its password is looked at: no guess. Raises Over, Expired."""
@@ -161,49 +210,85 @@ class LoginSession(Session):
             self._trace.auth_failed(mechanism, user, "banned")
             await self._close(dialogue.ending(Ending.BANNED), Ending.BANNED)
 
-    async def _authenticate(
-        self, dialogue: LoginDialogue, mechanism: str, who: Credentials
-    ) -> BackendSession | Refused:
+    async def _authenticate(self, dialogue: LoginDialogue, mechanism: str, shown: Shown) -> BackendSession | Refused:
         """The verdict on what a client has shown: a login that stands is also in ``_login`` then."""
         service = self._service
-        pool = service.pool_of(who.user)
-        mode = pool.settings.login
-        found = await service.judge(who)
-        if isinstance(found, Refused):
-            return await self._refused(mechanism, who, found)
-        told = await self._told(dialogue, pool)
-        purpose = login_purpose(found, who, mode, told, service.masters.get(pool.name))
-        if isinstance(purpose, Refused):
-            why = purpose.text or "no source can judge a login for this pool"
-            return await self._refused(mechanism, who, Refused(purpose.reason), why)
+        self._attempts += 1
+        caller = partial(self._caller, dialogue)
+        attempt = Attempt(shown, mechanism, service.protocol, self._attempts, self._deadline, caller)
+        found = await service.judge(attempt)
+        match found:
+            case Refused():
+                return await self._refused(mechanism, shown, found, found.why or found.text)
+            case Unavailable(reason):
+                return await self._refused(mechanism, shown, Refused(Refusal.UNAVAILABLE), reason)
+        user = found.user if isinstance(found, Right) else shown.user
+        pool, given = await service.place(user, found.pool if isinstance(found, Right) else "")
         try:
-            login = self._login = await log_in(pool, purpose, service.backend_dialogue, self._deadline)
+            name = backend_name(user, pool.settings.strip_domain, given)
+        except UnfitName as unfit:
+            return await self._refused(mechanism, shown, Refused(Refusal.AUTHENTICATION_FAILED), str(unfit))
+        own = shown if isinstance(shown, Credentials) else None
+        told, opens = await self._told(dialogue, pool), await service.opens(pool, user)
+        purpose = login_purpose(found, own, pool.settings.login, name, told, opens)
+        if isinstance(purpose, Refused):
+            return await self._refused(mechanism, shown, Refused(purpose.reason), purpose.text)
+        if isinstance(found, Right):
+            self._trace.recognized(user, found.label, found.weak)
+        target = _Target(pool, purpose, found.server if isinstance(found, Right) else None)
+        return await self._log_in_at(target, mechanism, shown, user)
+
+    async def _log_in_at(self, target: _Target, mechanism: str, shown: Shown, user: str) -> BackendSession | Refused:
+        mode = target.pool.settings.login
+        try:
+            login = self._login = await target.log_in(self._service, self._deadline)
         except NoBackend as error:
-            self._trace.login_unavailable(mechanism, who.user, str(error))
+            self._trace.login_unavailable(mechanism, user, str(error))
             return Refused(Refusal.UNAVAILABLE)
         address, verdict = login.backend.address, login.outcome.verdict
         if not isinstance(verdict, Refused):
-            if (full := await self._visit.logged_in(who.user)) is None:
-                self._user = who.user
-                self._trace.logged_in(mechanism, who.user, address, trio.current_time() - self._began)
+            if (full := await self._visit.logged_in(user)) is None:
+                self._user, self._target = user, target
+                self._trace.logged_in(mechanism, user, address, trio.current_time() - self._began)
                 return login
             verdict = _STATE_AWAY if full == STATE_DOWN else _TOO_MANY
         self._login = None
         login.close()
         meant = answer(verdict, mode)
-        by = f"{address}:" if meant is verdict else f"{address} refuses the master login:"
+        by = f"{address}:" if meant is verdict else f"{address} refuses the {mode} login:"
         why = "" if meant.reason in ABOUT_CREDENTIALS else f"{by} {verdict.reason} {verdict.text}".rstrip()
-        return await self._refused(mechanism, who, meant, why)
+        return await self._refused(mechanism, shown, meant, why)
 
-    async def _refused(self, mechanism: str, who: Credentials, verdict: Refused, why: str = "") -> Refused:
+    async def _refused(self, mechanism: str, shown: Shown, verdict: Refused, why: str = "") -> Refused:
         """Tell of a refusal; it counts if what the client has shown is to blame. ``why``: for the log alone."""
+        user = shown.user or None
         if verdict.reason in ABOUT_CREDENTIALS:
-            self._trace.auth_failed(mechanism, who.user, why or verdict.reason)
+            self._trace.auth_failed(mechanism, user, why or verdict.reason)
             if verdict.reason is not Refusal.EXPIRED:  # the secret was right
-                await self._visit.failed(who.user, who.secret)
+                await self._count(mechanism, shown)
         else:
-            self._trace.login_unavailable(mechanism, who.user, why or f"{verdict.reason} {verdict.text}".rstrip())
+            self._trace.login_unavailable(mechanism, user or "", why or f"{verdict.reason} {verdict.text}".rstrip())
         return verdict
+
+    async def _count(self, mechanism: str, shown: Shown) -> None:
+        match shown:
+            case Credentials(user, secret):
+                await self._visit.failed(user, secret)
+            case BearerToken(token, user):
+                await self._visit.failed(user or None, token.encode())
+            case Proven(user):
+                await self._visit.mistaken(user, mechanism)
+
+    def _caller(self, dialogue: LoginDialogue) -> Caller:
+        """Who the client is, for a source that wants to know."""
+        facts, tls = self._facts(dialogue), self._tls
+        name = NoName.UNAVAILABLE if self._screened is None else self._screened.confirmed_name
+        proxied = None
+        if self._destination is not None and facts.source is not None and facts.destination is not None:
+            proxied = Proxied(facts.source, facts.destination)
+        secured = None if tls is None else self._service.secured(self._stream, tls)
+        address = _THIS_HOST if facts.source is None else facts.source.address
+        return Caller(address, name or NoName.UNAVAILABLE, proxied, secured)
 
     def _relay(self, dialogue: Imap | Pop3, login: BackendSession) -> None:
         """Hand both sockets to the pump; this task ends, and nothing here keeps the secret."""
@@ -222,6 +307,8 @@ class LoginSession(Session):
             idle_timeout=self._service.limits.idle_timeout,
             on_end=lambda relayed: _relay_ended(relayed, backend, trace, visit, screened),
             owner=self._owner,
+            about=trace,
+            farewell=_FAREWELLS.get(self._service.protocol, b""),
         )
         self._login = None
 
@@ -230,7 +317,7 @@ class LoginSession(Session):
         service = self._service
 
         async def connect() -> BackendSession:
-            again = await log_in(service.pool_of(self._user), login.purpose, service.backend_dialogue)
+            again = await self._target.log_in(service)
             if isinstance(again.outcome.verdict, Granted):
                 return again
             again.close()
@@ -247,7 +334,7 @@ class LoginSession(Session):
         client = Client(self._stream.receive, self._send, self._stream.expires)
         idle_timeout = service.limits.idle_timeout
         delivery = Delivery(dialogue, login, connect, self._trace)
-        transactions = Transactions(client, dialogue, delivery, policy, idle_timeout, self._trace)
+        transactions = self._mail = Transactions(client, dialogue, delivery, policy, idle_timeout, self._trace)
         self._login = None
         self._timeout = Ending.IDLE_TIMEOUT
         try:
@@ -256,11 +343,14 @@ class LoginSession(Session):
             raise Over("ok", await transactions.run())
         finally:
             transactions.close()
+            self._mail = None
             self._trace.relayed(transactions.up, transactions.down)
 
 
 # Ends of the relay that aren't one side's own.
-_RELAY_RESULTS = {"idle_timeout": "timeout", "shutdown": "shutdown"}
+_RELAY_RESULTS = {"idle_timeout": "timeout", "shutdown": "shutdown", "kicked": "kicked"}
+# POP3 (RFC 1939) has no line that a server may begin.
+_FAREWELLS = {Protocol.IMAP: b"* BYE Ended by an administrator\r\n"}
 
 
 def _relay_ended(relayed: Relayed, backend: Backend, trace: Trace, visit: Visit, screened: Screened | None) -> None:

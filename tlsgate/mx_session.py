@@ -75,13 +75,14 @@ class MxSession(Session):
         client = Client(self._stream.receive, self._send, self._stream.expires)
         silence = min(service.limits.idle_timeout, _SILENCE)
         delivery = Delivery(dialogue, None, partial(self._connect, dialogue), self._trace)
-        transactions = Transactions(client, dialogue, delivery, policy, silence, self._trace, self._noted)
+        transactions = self._mail = Transactions(client, dialogue, delivery, policy, silence, self._trace, self._noted)
         self._timeout = Ending.IDLE_TIMEOUT
         self._trace.relaying()
         try:
             return await transactions.run()
         finally:
             transactions.close()
+            self._mail = None
             self._trace.relayed(transactions.up, transactions.down)
 
     async def _connect(self, dialogue: Mx) -> BackendSession:

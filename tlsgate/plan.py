@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tlsgate import config
@@ -12,13 +11,13 @@ from tlsgate.admission.look_ups import Checks, LookUps
 from tlsgate.admission.network import network_of
 from tlsgate.admission.prefixes import PrefixSet
 from tlsgate.admission.screened import Screener
-from tlsgate.auth import backend as asking_backend
-from tlsgate.auth.chain import Source, chain
-from tlsgate.auth.judgement import Judge
-from tlsgate.auth.routing import Routes
+from tlsgate.authority import Authority, make_authority
+from tlsgate.backends.backend import Backend
+from tlsgate.backends.entry import Entry
 from tlsgate.backends.health import Spoken
-from tlsgate.backends.pool import Backend, Pool
-from tlsgate.config import AuthSource, Protocol, pools_behind
+from tlsgate.backends.pool import Pool
+from tlsgate.backends.resolve import Names
+from tlsgate.config import Protocol, mapped_pools, pools_behind
 from tlsgate.mail.aliases import Aliases
 from tlsgate.mail.aliases_file import AliasesFile
 from tlsgate.mail.relay_rules import RelayDomains
@@ -27,14 +26,14 @@ from tlsgate.ops.listener_metrics import Phase
 from tlsgate.ops.log import EventLog
 from tlsgate.ops.metrics import Metrics
 from tlsgate.ops.trace import ListenerTrace
-from tlsgate.prepared import Prepared, users_file_remarks
+from tlsgate.prepared import Prepared
 from tlsgate.relay import Pump
 from tlsgate.service import Service
 from tlsgate.sockets import socket_key
 from tlsgate.tls.validity import Remark
 
 if TYPE_CHECKING:
-    from tlsgate.auth.users_file import Content
+    from tlsgate.auth.app_passwords_used import LastUses
     from tlsgate.mail.surbl.links import Links
 
 _DATA_PHASES = {Protocol.IMAP: Phase.RELAY, Protocol.POP3: Phase.RELAY}
@@ -55,6 +54,7 @@ class Plan:
     look_ups: LookUps | None
     aliases: AliasesFile | None
     links: Links | None = None
+    last_uses: LastUses | None = None
 
     @property
     def backends(self) -> frozenset[tuple[str, str]]:
@@ -88,6 +88,7 @@ def make_plan(
     look_ups: LookUps | None = None,
     aliases: AliasesFile | None = None,
     links: Links | None = None,
+    names: Names | None = None,
 ) -> Plan:
     """``kept``: the pools that are there; one whose settings haven't changed stays, with all that is known of it.
 
@@ -98,22 +99,22 @@ def make_plan(
     pools = {
         name: pool
         if (pool := kept.get(name)) is not None and pool.settings == settings
-        else _pool(name, prepared, log, metrics)
+        else _pool(name, prepared, log, metrics, names)
         for name, settings in prepared.settings.pools.items()
     }
-    judge, senders = _judge(prepared, log), _senders(prepared, aliases)
+    authority, senders = make_authority(prepared, log), _senders(prepared, aliases)
     domains = RelayDomains(prepared.settings.relay.domains)
     listeners = {
         socket_key(each): (
-            _service(prepared, each, pools, pump, judge, look_ups, senders, links, domains),
+            _service(prepared, each, pools, pump, authority, look_ups, senders, links, domains),
             _trace(each, log, metrics),
         )
         for each in prepared.listeners
     }
-    return Plan(prepared, pools, listeners, tuple(prepared.remarks()), look_ups, aliases, links)
+    return Plan(prepared, pools, listeners, tuple(prepared.remarks()), look_ups, aliases, links, authority.last_uses)
 
 
-def _pool(name: str, prepared: Prepared, log: EventLog, metrics: Metrics) -> Pool:
+def _pool(name: str, prepared: Prepared, log: EventLog, metrics: Metrics, names: Names | None) -> Pool:
     settings = prepared.settings
 
     def changed(backend: Backend, why: str) -> None:
@@ -126,40 +127,23 @@ def _pool(name: str, prepared: Prepared, log: EventLog, metrics: Metrics) -> Poo
         clients = f"IPv{version}" if version else "unix"
         log.emit("client_not_told", "warning", pool=name, backend=backend.address, clients=clients, reason=why)
 
+    def servers(entry: Entry) -> None:
+        level = "warning" if entry.unknown else "info"
+        found = ", ".join(each.address for each in entry.backends)
+        about = str(entry.settings.address)
+        log.emit("backend_servers", level, pool=name, backend=about, servers=found, reason=entry.unknown)
+
     pool = Pool(
         name,
         settings.pools[name],
         metrics.backends.backend,
         connections=settings.limits.backend_connections,
         contexts=prepared.backend_contexts[name],
+        names=names,
+        hostname=settings.server.hostname,
     )
-    for backend in pool.backends:
-        backend.on_change, backend.on_not_told = changed, not_told
+    pool.tell(changed, not_told, servers)
     return pool
-
-
-def _judge(prepared: Prepared, log: EventLog) -> Judge:
-    """The sources of ``auth.source`` in their order; who isn't built yet isn't there, which the start refuses."""
-    sources: dict[AuthSource, Source] = {AuthSource.BACKEND: asking_backend.judge}
-    path = prepared.settings.auth.users_file
-    if path is not None and prepared.users is not None:
-        sources[AuthSource.USERS_FILE] = _users_file(path, prepared.users, log)
-    return chain([sources[each] for each in prepared.settings.auth.source])
-
-
-def _users_file(path: Path, content: Content, log: EventLog) -> Source:
-    from tlsgate.auth.users_file import UsersFile  # as in prepared: only where there is one
-
-    def reread(found: Content | str) -> None:
-        if isinstance(found, str):
-            log.emit("users_file_fault", "warning", about=str(path), reason=f"{found}; what was read before counts")
-            return
-        remarks = list(users_file_remarks(path, found))
-        log.emit("users_file", path=str(path), users=len(found.users.hashes), remarks=len(remarks))
-        for remark in remarks:
-            log.emit(remark.event, "warning", about=remark.about, reason=remark.text)
-
-    return UsersFile(path, content, reread)
 
 
 def _senders(prepared: Prepared, aliases: AliasesFile | None) -> Senders | None:
@@ -173,7 +157,7 @@ def _service(
     listener: config.Listener,
     pools: Mapping[str, Pool],
     pump: Pump,
-    judge: Judge,
+    authority: Authority,
     look_ups: LookUps | None,
     senders: Senders | None,
     links: Links | None,
@@ -181,7 +165,7 @@ def _service(
 ) -> Service:
     whole = prepared.settings
     checks = Checks.of(listener, whole)
-    own, *routed = pools_behind(listener, whole.routes)
+    own, *routed = pools_behind(listener, whole.routes, mapped_pools(whole, listener.protocol))
     return Service(
         protocol=listener.protocol,
         tls=listener.tls,
@@ -190,8 +174,11 @@ def _service(
         pump=pump,
         limits=whole.limits,
         hostname=whole.server.hostname,
-        mechanisms=tuple(whole.auth.mechanisms),
-        judge=judge,
+        mechanisms=authority.mechanisms,
+        judge=authority.judge,
+        scram=authority.scram,
+        advice=authority.advice,
+        asks_certificates=authority.asks_certificates,
         proxies=PrefixSet((network_of(each), "") for each in listener.proxy_protocol_from),
         screener=Screener(look_ups, checks, whole.screening, whole.server.hostname, listener.protocol)
         if checks and look_ups
@@ -201,9 +188,11 @@ def _service(
         links=links if checks.surbl else None,
         require_tls=listener.require_tls,
         bare_newlines=whole.relay.bare_newlines,
-        routes=Routes(whole.routes),
+        routing=authority.routing,
         routed={name: pools[name] for name in routed},
         masters=prepared.masters,
+        stored=authority.stored,
+        default_domain=whole.auth.default_domain,
     )
 
 

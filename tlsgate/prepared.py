@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.util import find_spec
@@ -14,7 +14,12 @@ from tlsgate import config
 from tlsgate.admission.lists import ListFault
 from tlsgate.admission.look_ups import Checks
 from tlsgate.admission.rules import AddressRules, load_rules
+from tlsgate.auth import stored_secrets, user_map
+from tlsgate.auth.followed import UnusableFile
+from tlsgate.auth.line_table import Lines
 from tlsgate.auth.master import Master, MasterFault, read_master
+from tlsgate.auth.stored_secrets import StoredSecrets
+from tlsgate.auth.user_map import UserMap
 from tlsgate.backends.contexts import load_client_contexts
 from tlsgate.config import AuthSource, Config, LoginMode, Protocol
 from tlsgate.doctor.trust import unvouched
@@ -23,9 +28,10 @@ from tlsgate.ops.token import Token, TokenFault, read_token
 from tlsgate.tls.certificate import CertificateFault
 from tlsgate.tls.contexts import ServerContexts
 from tlsgate.tls.validity import Remark, remarks
-from tlsgate.workers.process import CannotStart
 
 if TYPE_CHECKING:
+    from tlsgate.auth.app_passwords_file import AppContent
+    from tlsgate.auth.asking import Asking
     from tlsgate.auth.users_file import Content
 
 _NO_RULES = AddressRules()
@@ -35,8 +41,9 @@ _NO_RULES = AddressRules()
 class Prepared:
     """``backend_contexts``: by pool, for its backends in their order; None for one without TLS.
 
-    ``users``: what the users file says; None without one. ``rules``: with their lists read. ``aliases``: the file of
-    aliases as it was read; None without one, or where senders needn't match. ``masters``: by pool.
+    ``users``: what the users file says; None without one, as of every other file. ``rules``: with their lists read.
+    ``aliases``: None where senders needn't match. ``masters``, and ``stored`` secrets of users: by pool.
+    ``asking``: how the servers of sources are asked; None if none is.
     """
 
     settings: Config
@@ -47,6 +54,10 @@ class Prepared:
     admin_token: Token | None = None
     aliases: AliasesFile | None = None
     masters: Mapping[str, Master] = field(default_factory=dict)
+    asking: Asking | None = None
+    app_passwords: AppContent | None = None
+    user_map: UserMap | None = None
+    stored: Mapping[str, StoredSecrets] = field(default_factory=dict)
 
     @property
     def listeners(self) -> tuple[config.Listener, ...]:
@@ -76,6 +87,14 @@ class Prepared:
         if self.admin_token is not None and self.admin_token.open_to_all:
             about = str(self.settings.admin.token_file)
             yield Remark("token_file_fault", about, "everybody on this host can read the token; chmod o-r")
+        if auth.app_passwords_file is not None and self.app_passwords is not None:
+            yield from app_passwords_remarks(auth.app_passwords_file, self.app_passwords)
+        if self.user_map is not None:
+            yield from line_remarks("user_map_fault", self.user_map)
+        for secrets in self.stored.values():
+            yield from line_remarks("secrets_file_fault", secrets)
+        if self.asking is not None:
+            yield from (Remark("secret_file_fault", about, text) for about, text in self.asking.remarks)
         for name, master in self.masters.items():
             if master.open_to_all:
                 about = str(self.settings.pools[name].master_password_file)
@@ -94,6 +113,18 @@ def users_file_remarks(path: Path, content: Content) -> Iterator[Remark]:
         yield Remark("users_file_fault", f"{path}:{each.line}" if each.line else str(path), each.text)
 
 
+def app_passwords_remarks(path: Path, content: AppContent) -> Iterator[Remark]:
+    """What is wrong with a file of app passwords, by its lines."""
+    for each in content.remarks():
+        yield Remark("app_passwords_fault", f"{path}:{each.line}" if each.line else str(path), each.text)
+
+
+def line_remarks(event: str, lines: Lines) -> Iterator[Remark]:
+    """What is wrong with a file of users' lines."""
+    for each in lines.remarks():
+        yield Remark(event, f"{lines.path}:{each.line}" if each.line else str(lines.path), each.text)
+
+
 def _aliases_remarks(file: AliasesFile) -> Iterator[Remark]:
     aliases = file.aliases
     for each in aliases.remarks:
@@ -106,20 +137,24 @@ def prepare(settings: Config) -> Prepared:
     """Load what a config names. Raises CertificateFault with all faults. Reads files: not for the trio loop."""
     protocols = sorted({each.protocol for each in settings.listeners})
     backend_contexts, faults = load_client_contexts(settings.pools)
-    users = _load_users(settings.auth, faults)
+    users, apps = _load_users(settings.auth, faults), _load_app_passwords(settings.auth, faults)
     rules = _load_rules(settings.admission, faults)
     _check_state(settings.state, faults)
     _check_links(settings, faults)
     token = _load_token(settings.admin, faults)
     aliases = _load_aliases(settings.relay, faults)
     masters = _load_masters(settings.pools, faults)
+    asking = _load_asking(settings.auth, faults)
+    places, stored = _load_user_map(settings, faults), _load_stored(settings.pools, faults)
     try:
         contexts = ServerContexts(settings.tls, protocols)
     except CertificateFault as fault:
         raise CertificateFault("\n".join((str(fault), *faults))) from None
     if faults:
         raise CertificateFault("\n".join(faults))
-    return Prepared(settings, contexts, backend_contexts, users, rules, token, aliases, masters)
+    return Prepared(
+        settings, contexts, backend_contexts, users, rules, token, aliases, masters, asking, apps, places, stored
+    )
 
 
 def _check_state(state: config.State, faults: list[str]) -> None:
@@ -196,17 +231,47 @@ def _load_users(auth: config.Auth, faults: list[str]) -> Content | None:
         return None
 
 
-def refuse_unbuilt(settings: Config) -> None:
-    """Other keys that aren't active yet may wait; who gets in must be as the config says. Raises CannotStart."""
-    if unbuilt := sorted(set(settings.auth.source) - _SOURCES):
-        raise CannotStart(f"auth.source: {', '.join(unbuilt)} is not active yet; only {_names(_SOURCES)} is")
+def _load_app_passwords(auth: config.Auth, faults: list[str]) -> AppContent | None:
+    if AuthSource.USERS_FILE not in auth.source or auth.app_passwords_file is None:
+        return None
+    from tlsgate.auth import app_passwords_file  # as the users file
+
+    try:
+        return app_passwords_file.load_app_passwords(auth.app_passwords_file)
+    except UnusableFile as fault:
+        faults.append(f"auth.app_passwords_file: {auth.app_passwords_file}: {fault}; name a readable file")
+        return None
 
 
-_SOURCES = frozenset({AuthSource.BACKEND, AuthSource.USERS_FILE})
+def _load_user_map(settings: Config, faults: list[str]) -> UserMap | None:
+    path = settings.auth.user_map
+    if path is None:
+        return None
+    try:
+        return user_map.load(path, user_map.fit_pools(settings))
+    except UnusableFile as fault:
+        faults.append(f"auth.user_map: {path}: {fault}; name a readable user map")
+        return None
 
 
-def _names(of: Iterable[str]) -> str:
-    return " or ".join(sorted(of))
+def _load_stored(pools: Mapping[str, config.Pool], faults: list[str]) -> dict[str, StoredSecrets]:
+    stored = {}
+    for name, pool in pools.items():
+        if pool.login is not LoginMode.STORED or pool.secrets_file is None:
+            continue
+        try:
+            stored[name] = stored_secrets.load(pool.secrets_file)
+        except UnusableFile as fault:
+            faults.append(f"pools.{name}.secrets_file: {pool.secrets_file}: {fault}; name a readable file of secrets")
+    return stored
+
+
+def _load_asking(auth: config.Auth, faults: list[str]) -> Asking | None:
+    if not {AuthSource.AUTH_HTTP, AuthSource.OAUTH}.intersection(auth.source):
+        return None
+    from tlsgate.auth.asking import load_asking  # HTTP is dear to import, and few have such a source
+
+    return load_asking(auth, faults)
 
 
 def needs_restart(before: Config, after: Config) -> str:

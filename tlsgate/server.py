@@ -10,12 +10,21 @@ import trio
 from tlsgate.admission.door import Entry
 from tlsgate.admission.gatehouse import Gatehouse
 from tlsgate.arrival import Arrival
+from tlsgate.ops.gateway_view import WorkerView
+from tlsgate.ops.pool_view import PoolView
+from tlsgate.ops.pool_view import merged as merged_pool
+from tlsgate.ops.session_view import Page, Wanted
+from tlsgate.ops.session_view import merged as merged_page
 from tlsgate.plan import Plan
 from tlsgate.prepared import Prepared
 from tlsgate.serving import Serving
 from tlsgate.workers.fleet import Fleet
+from tlsgate.workers.orders import KICK, POOL, SESSIONS
 from tlsgate.workers.process import CannotStart
 from tlsgate.workers.spawner import SpawnFault
+
+# Seconds for which workers may answer an admin: to look, and to end sessions.
+_LOOKING, _KICKING = 1.0, 5.0
 
 Left = Callable[[Entry], None]
 """Is told of each connection that has ended."""
@@ -46,6 +55,18 @@ class Server(Protocol):
 
     async def report(self) -> None:
         """Bring the metrics up to date."""
+
+    async def sessions(self, wanted: Wanted) -> Page:
+        """Those that live. Raises ValueError: ``wanted.client`` is no prefix."""
+
+    async def kick(self, wanted: Wanted) -> int:
+        """End sessions; gives how many."""
+
+    async def pool(self, name: str) -> PoolView | None:
+        """What is known of a pool; None where nobody knows it."""
+
+    def workers(self) -> list[WorkerView]:
+        """The workers; none where this process serves."""
 
 
 class Here:
@@ -88,6 +109,18 @@ class Here:
     async def report(self) -> None:
         """They are."""
 
+    async def sessions(self, wanted: Wanted) -> Page:
+        return await self._serving.live.page(wanted)
+
+    async def kick(self, wanted: Wanted) -> int:
+        return await self._serving.live.kick(wanted)
+
+    async def pool(self, name: str) -> PoolView | None:
+        return self._serving.pool(name)
+
+    def workers(self) -> list[WorkerView]:
+        return []
+
 
 class Workers:
     """Workers serve. ``words``: makes a plan that nobody is served by here: it has the words of refusals."""
@@ -122,3 +155,18 @@ class Workers:
 
     async def report(self) -> None:
         await self._fleet.report()
+
+    async def sessions(self, wanted: Wanted) -> Page:
+        pages, unheard = await self._fleet.order(SESSIONS, wanted, Page, _LOOKING)
+        return merged_page(pages, wanted, unheard)
+
+    async def kick(self, wanted: Wanted) -> int:
+        kicked, _ = await self._fleet.order(KICK, wanted, int, _KICKING)
+        return sum(kicked)
+
+    async def pool(self, name: str) -> PoolView | None:
+        views, unheard = await self._fleet.order(POOL, name, PoolView, _LOOKING)
+        return merged_pool(views, unheard) if views else None
+
+    def workers(self) -> list[WorkerView]:
+        return self._fleet.views()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, assert_never
 from typing import Protocol as Interface
@@ -11,18 +11,26 @@ from typing import Protocol as Interface
 from tlsgate.admission.prefixes import PrefixSet
 from tlsgate.admission.screened import Screener
 from tlsgate.auth import backend as asking_backend
+from tlsgate.auth.attempt import Secured
+from tlsgate.auth.certificate_user import certificate_user
+from tlsgate.auth.chain import chain
+from tlsgate.auth.followed import Followed
 from tlsgate.auth.judgement import Judge
 from tlsgate.auth.master import Master
-from tlsgate.auth.routing import Routes
+from tlsgate.auth.routing import Routes, Routing
+from tlsgate.auth.stored_secrets import StoredSecret, StoredSecrets
+from tlsgate.auth.user_names import full_name
 from tlsgate.backends.pool import Pool
 from tlsgate.config import BareNewlines, Limits, Protocol, TlsMode
+from tlsgate.dialogue.access_token import BearerToken, TokenAdvice
 from tlsgate.dialogue.backend import BackendDialogue, Purpose
-from tlsgate.dialogue.events import Bounds, Channel, Offer
+from tlsgate.dialogue.events import Bounds, Channel, Offer, Shown
 from tlsgate.dialogue.imap import Imap
 from tlsgate.dialogue.imap_backend import ImapBackend
 from tlsgate.dialogue.mx import Mx
 from tlsgate.dialogue.pop3 import Pop3
 from tlsgate.dialogue.pop3_backend import Pop3Backend
+from tlsgate.dialogue.sasl import PLUS, Connection, usable
 from tlsgate.dialogue.smtp import MessageRules
 from tlsgate.dialogue.smtp_backend import SmtpBackend
 from tlsgate.dialogue.smtp_data import LONGEST_LINE
@@ -34,9 +42,12 @@ from tlsgate.mail.submission import Senders, SubmissionTrace
 from tlsgate.mail.transaction import MailTrace
 from tlsgate.relay import Pump
 from tlsgate.tls.accept import TlsFacts
+from tlsgate.tls.client_certificate import exporter, peer_certificate
 from tlsgate.tls.contexts import ServerContexts
+from tlsgate.tls.stream import Stream, TlsStream
 
 if TYPE_CHECKING:
+    from tlsgate.dialogue.scram_secret import ScramSecret
     from tlsgate.mail.surbl.links import Links
 
 ServerDialogue = Imap | Pop3 | Submission | Mx
@@ -54,6 +65,7 @@ class Trace(MailTrace, DeliveryTrace, SubmissionTrace, InboundTrace, Interface):
     def client_known(self, name: str | None, found: str) -> None: ...
     def login_delayed(self, mechanism: str, user: str, seconds: float) -> None: ...
     def login_unavailable(self, mechanism: str, user: str, reason: str) -> None: ...
+    def recognized(self, user: str, label: str, weak: str) -> None: ...
     def logged_in(self, mechanism: str, user: str, backend: str, seconds: float) -> None: ...
     def backend_used(self, address: str) -> None: ...
     def relaying(self) -> None: ...
@@ -63,7 +75,16 @@ class Trace(MailTrace, DeliveryTrace, SubmissionTrace, InboundTrace, Interface):
 
 _NO_PROXIES = PrefixSet(())
 _NO_DOMAINS = RelayDomains(())
-_NO_ROUTES = Routes()
+_NO_ROUTES = Routing(Routes())
+_NO_CONNECTION = Connection()
+_NO_ADVICE = TokenAdvice()
+_BACKEND_ALONE = chain([asking_backend.judge])
+# What most listeners offer: nothing of it needs to know the connection.
+_UNBOUND = (("PLAIN", "LOGIN"), ("PLAIN",), ("LOGIN",))
+_LONGEST_RESPONSE = 16384
+_TOKENS = frozenset({"OAUTHBEARER", "XOAUTH2"})
+
+ScramSecrets = Callable[[str], Awaitable["ScramSecret | None"]]
 # Sessions of a listener have the same ones.
 _offer, _bounds, _rules = lru_cache(64)(Offer), lru_cache(64)(Bounds), lru_cache(64)(MessageRules)
 
@@ -74,8 +95,11 @@ class Service:
 
     ``proxies``: who must send a PROXY header. ``screener``: who asks the DNS about clients, None for nobody; ``links``:
     about the links in their messages. ``senders``: who knows whose addresses are whose, None where that is all the
-    same. ``domains``: whose mail an mx listener takes. ``require_tls``: it takes none in clear. ``routed``: other pools
-    that ``routes`` lead to, by name. ``masters``: by pool, for those that log in so.
+    same. ``domains``: whose mail an mx listener takes. ``require_tls``: it takes none in clear.
+
+    ``routing``: where users' mail is; ``routed``: other pools that it leads to, by name. ``masters``, ``stored``: by
+    pool, for those that log in so. ``default_domain``: of names without one. ``scram``: who has users' secrets, None
+    for nobody. ``advice``: where tokens are had. ``asks_certificates``: clients may log in by one.
     """
 
     protocol: Protocol
@@ -86,7 +110,7 @@ class Service:
     limits: Limits
     hostname: str
     mechanisms: tuple[str, ...]
-    judge: Judge = asking_backend.judge
+    judge: Judge = _BACKEND_ALONE
     proxies: PrefixSet = _NO_PROXIES
     screener: Screener | None = None
     senders: Senders | None = None
@@ -94,37 +118,91 @@ class Service:
     links: Links | None = None
     require_tls: bool = False
     bare_newlines: BareNewlines = BareNewlines.REJECT
-    routes: Routes = _NO_ROUTES
+    routing: Routing = _NO_ROUTES
     # A service is a key to what is kept of it, and tables are none.
     routed: Mapping[str, Pool] = field(default_factory=dict, hash=False)
     masters: Mapping[str, Master] = field(default_factory=dict, hash=False)
+    stored: Mapping[str, Followed[StoredSecrets]] = field(default_factory=dict, hash=False)
+    default_domain: str = ""
+    scram: ScramSecrets | None = None
+    advice: TokenAdvice = _NO_ADVICE
+    asks_certificates: bool = False
 
-    def pool_of(self, user: str) -> Pool:
-        """Where this user's mail is."""
-        name = self.routes.pool(user, self.protocol)
-        return self.pool if name in (None, self.pool.name) else self.routed[name]
+    async def place(self, user: str, named: str = "") -> tuple[Pool, str]:
+        """Where this user's mail is, and its name there, "" for its own.
+
+        ``named``: the pool that a source has named; one that isn't behind us is none.
+        """
+        place = await self.routing.place(user, self.protocol)
+        name = named if named in (self.pool.name, *self.routed) else place.pool
+        return self.routed.get(name or "", self.pool), place.name
+
+    async def opens(self, pool: Pool, user: str) -> Master | StoredSecret | None:
+        """What a pool's backends let this user in with, where that isn't its own password."""
+        if (file := self.stored.get(pool.name)) is not None:
+            return (await file.now()).find(user)
+        return self.masters.get(pool.name)
+
+    def full(self, shown: Shown) -> Shown:
+        """The same, of the name that this user has here. Raises CredentialsError."""
+        if not self.default_domain:
+            return shown
+        match shown:
+            case BearerToken(_, authzid):
+                return replace(shown, authzid=full_name(authzid, self.default_domain))
+            case _:
+                user, acts_as = (full_name(each, self.default_domain) for each in (shown.user, shown.authzid))
+                return replace(shown, user=user, authzid=acts_as)
 
     @property
     def pools(self) -> tuple[Pool, ...]:
         """Every pool that its sessions can end up in."""
         return (self.pool, *self.routed.values())
 
-    def server_dialogue(self, channel: Channel) -> ServerDialogue:
+    def connection(self, stream: Stream) -> Connection:
+        """What mechanisms make use of, of a client's connection over TLS."""
+        if self.mechanisms in _UNBOUND or not isinstance(stream, TlsStream):
+            return _NO_CONNECTION
+        certificate = peer_certificate(stream) if self.asks_certificates else None
+        named = None if certificate is None else certificate_user(certificate)
+        return Connection(exporter(stream) if PLUS in self.mechanisms else None, named, self.advice)
+
+    def secured(self, stream: Stream, tls: TlsFacts) -> Secured:
+        """A client's TLS, for a source that wants to know."""
+        facts = None
+        if self.asks_certificates and isinstance(stream, TlsStream):
+            from tlsgate.auth.certificate_facts import certificate_facts  # few have certificates
+
+            certificate = peer_certificate(stream)
+            facts = None if certificate is None else certificate_facts(certificate)
+        return Secured(tls.version, tls.cipher, self.asks_certificates, facts)
+
+    async def scram_secret(self, user: str) -> ScramSecret | None:
+        """What is kept of this user's password; None if that can't be told now."""
+        return None if self.scram is None else await self.scram(full_name(user, self.default_domain))
+
+    def server_dialogue(self, channel: Channel, connection: Connection = _NO_CONNECTION) -> ServerDialogue:
         """A dialogue that knows nothing of any before it."""
         limits = self.limits
-        offer = _offer(self.hostname, self.mechanisms, self.pool.capabilities)
-        bounds = _bounds(limits.line_length, limits.bad_commands, limits.auth_attempts)
+        mechanisms = usable(self.mechanisms, connection)
+        offer = _offer(self.hostname, mechanisms, self.pool.capabilities)
+        bounds = _bounds(self._longest_line, limits.bad_commands, limits.auth_attempts)
         match self.protocol:
             case Protocol.IMAP:
-                return Imap(offer, channel, bounds)
+                return Imap(offer, channel, bounds, connection)
             case Protocol.POP3:
-                return Pop3(offer, channel, bounds)
+                return Pop3(offer, channel, bounds, connection)
             case Protocol.SUBMISSION:
-                return Submission(offer, channel, bounds, self._message_rules)
+                return Submission(offer, channel, bounds, self._message_rules, connection)
             case Protocol.MX:
                 return Mx(offer, channel, bounds, self._message_rules, require_tls=self.require_tls)
             case _:
                 assert_never(self.protocol)
+
+    @property
+    def _longest_line(self) -> int:
+        # Tokens are long; RFC 4954 4 gives responses 12288 octets.
+        return max(self.limits.line_length, _LONGEST_RESPONSE if _TOKENS.intersection(self.mechanisms) else 0)
 
     @property
     def _message_rules(self) -> MessageRules:

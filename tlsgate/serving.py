@@ -13,13 +13,16 @@ from tlsgate.admission.visit import Desk, Visit
 from tlsgate.arrival import Arrival
 from tlsgate.backends.health import probe_all, watch
 from tlsgate.backends.pool import Pool
+from tlsgate.backends.resolve import Names
 from tlsgate.config import Protocol
+from tlsgate.live import Live
 from tlsgate.login_session import LoginSession
 from tlsgate.mail import aliases_file
 from tlsgate.mail.aliases_file import AliasesFile
 from tlsgate.ops.aliases_trace import AliasesTrace
 from tlsgate.ops.log import EventLog
 from tlsgate.ops.metrics import Metrics
+from tlsgate.ops.pool_view import PoolView, pool_view
 from tlsgate.ops.screening_trace import ScreeningTrace
 from tlsgate.ops.trace import ListenerTrace
 from tlsgate.plan import Plan, make_plan
@@ -48,6 +51,7 @@ class Serving:
     """Serves one plan after the other while ``run`` is running; sessions that live go on as they began.
 
     ``desk``: what the visits of those to come ask. ``elsewhere``: who counts the backends' connections, if not we.
+    ``live``: the sessions that there are.
     """
 
     desk: Desk
@@ -57,6 +61,8 @@ class Serving:
         self._log = log
         self._metrics = metrics
         self._pump = Pump()
+        self.live = Live(self._pump)
+        self._names = Names()
         self._pools: Mapping[str, Pool] = {}
         self._services: Mapping[str, tuple[Service, ListenerTrace]] = {}
         self._floors: dict[str, _Floor] = {}
@@ -79,7 +85,9 @@ class Serving:
         trace = ScreeningTrace(self._metrics.screening.here, self._log)
         look_ups = look_ups_for(prepared.settings, prepared.listeners, self._look_ups, trace, self._nursery)
         links = self._links_for(prepared, look_ups, trace)
-        plan = make_plan(prepared, self._pools, self._pump, self._log, self._metrics, look_ups, self._aliases, links)
+        plan = make_plan(
+            prepared, self._pools, self._pump, self._log, self._metrics, look_ups, self._aliases, links, self._names
+        )
         for key in plan.listeners.keys() - self._floors.keys():
             await self._nursery.start(self._hold, key)
         return plan
@@ -87,6 +95,8 @@ class Serving:
     async def settle(self, plan: Plan, *, first: bool = False) -> None:
         """Give the DNS lists of ``plan`` a moment to be tested; at the ``first``, backends too to say what they can."""
         self._test_lists(plan)
+        if first:
+            self._ask_names(plan)
         with trio.move_on_after(_A_MOMENT):
             if first:
                 await probe_all(plan.spoken_to)
@@ -103,6 +113,8 @@ class Serving:
         for name, pool in self._pools.items():
             limits = plan.prepared.settings.limits
             pool.serve(plan.prepared.backend_contexts[name], limits.backend_connections, self.elsewhere)
+            pool.hostname = plan.prepared.settings.server.hostname
+        self._ask_names(plan)
         self._aliases = plan.aliases
         if self._aliases is not None and plan.prepared.aliases is not None:
             self._aliases.take(plan.prepared.aliases.content)
@@ -118,14 +130,23 @@ class Serving:
         floor = self._floors[listener]
         trace = told.accepted(arrival.host, arrival.port)
         session = _session_of(service.protocol)
-        floor.sessions.start_soon(session(service, arrival, trace, Visit(entry, self.desk), floor).run)
+        visit = Visit(entry, self.desk)
+        floor.sessions.start_soon(self.live.run, trace, session(service, arrival, trace, visit, floor))
         return True
+
+    def pool(self, name: str) -> PoolView | None:
+        """What is known here of a pool."""
+        return None if (pool := self._pools.get(name)) is None else pool_view(pool)
 
     def retire(self, listener: str, seconds: float) -> None:
         """A listener is no more; end what still lives of it in ``seconds``."""
         if (floor := self._floors.pop(listener, None)) is not None:
             floor.closed.set()
             self._nursery.start_soon(self._end, floor, seconds)
+
+    def _ask_names(self, plan: Plan) -> None:
+        """Backends' names are asked for as this plan's ``[dns]`` says."""
+        self._names.ask_at(plan.prepared.settings.dns, ScreeningTrace(self._metrics.screening.here, self._log))
 
     def _test_lists(self, plan: Plan) -> None:
         if plan.look_ups is not None and plan.look_ups is not self._look_ups:
@@ -175,3 +196,5 @@ async def _watch(plan: Plan, trace: AliasesTrace, scope: trio.CancelScope) -> No
             nursery.start_soon(watch, plan.spoken_to)
             if plan.aliases is not None:
                 nursery.start_soon(aliases_file.watch, plan.aliases, trace)
+            if plan.last_uses is not None:
+                nursery.start_soon(plan.last_uses.run)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import socket
 from abc import ABC, abstractmethod
 from dataclasses import replace
 
@@ -18,15 +19,17 @@ from tlsgate.client_facts import client_facts
 from tlsgate.config import ClientAddress
 from tlsgate.dialogue.client import ClientFacts, NoName
 from tlsgate.dialogue.events import Ending
-from tlsgate.dialogue.smtp import Smtp
+from tlsgate.dialogue.smtp import Smtp, State
 from tlsgate.mail.received import Tls
 from tlsgate.mail.stamp import Stamp
+from tlsgate.mail.transaction import Transactions
 from tlsgate.service import ServerDialogue, Service, Trace
 from tlsgate.tls.accept import TlsFacts, accept_tls, octets_are_here, tls_facts
 from tlsgate.tls.stream import Expired, PlainStream, Stream, StreamLost, TlsStream
 
 # Seconds from a client's first octets of TLS to the end of the handshake: two of its round trips, and what gets lost.
 _HANDSHAKE = 10.0
+_WITHIN_A_MESSAGE = (State.BODY, State.CHUNK, State.SKIP)
 
 
 class Over(Exception):
@@ -57,6 +60,24 @@ class Session(ABC):
         # The backend's connection, from the login until somebody else takes it over.
         self._login: BackendSession | None = None
         self._tls: TlsFacts | None = None
+        self._mail: Transactions | None = None
+        self._kicked = False
+
+    @property
+    def octets(self) -> tuple[int, int]:
+        """Octets of mail from the client and to it that its trace doesn't know yet."""
+        return (0, 0) if self._mail is None else (self._mail.up, self._mail.down)
+
+    def dismiss(self, *, at_once: bool) -> None:
+        """Have it end when it next waits for its client, who is told unless it sends a message; or ``at_once``."""
+        self._kicked = True
+        if not at_once:
+            self._stream.expires(trio.current_time())
+            return
+        try:
+            self._stream.socket.shutdown(socket.SHUT_RDWR)
+        except OSError:  # the client is gone
+            pass
 
     async def run(self) -> None:
         """Never raises but for cancellation: what goes wrong here ends this session and no other."""
@@ -69,7 +90,10 @@ class Session(ABC):
             handed_over = await self._story()
         except Expired:
             result, reason = "timeout", self._timeout
-            self._last_words(self._timeout)
+            if not self._kicked:
+                self._last_words(self._timeout)
+            elif not (isinstance(self._dialogue, Smtp) and self._dialogue.state in _WITHIN_A_MESSAGE):
+                self._last_words(Ending.KICKED)
         except Over as over:
             result, reason = over.result, over.reason
         except StreamLost as lost:
@@ -81,6 +105,8 @@ class Session(ABC):
             if not handed_over:
                 if result == "shutdown":
                     self._last_words(Ending.SHUTDOWN)
+                if self._kicked and result != "fault":
+                    result = reason = "kicked"
                 self._end(result, reason)
 
     @abstractmethod

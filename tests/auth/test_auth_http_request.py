@@ -6,7 +6,8 @@ from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 
-from tlsgate.auth.auth_http_request import Envelope, External, Proxied, Question, Secured, escaped, request_headers
+from tlsgate.auth.attempt import Proxied, Secured
+from tlsgate.auth.auth_http_request import Envelope, External, Question, escaped, request_headers
 from tlsgate.auth.certificate_facts import CertificateFacts
 from tlsgate.config import Protocol
 from tlsgate.dialogue.client import Endpoint, NoName

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import hmac
 
 import pytest
 
@@ -35,3 +36,16 @@ def test_a_salt_of_any_length(size: int) -> None:
     Digest("sha256", salted=True).check(text)
     assert Digest("sha256", salted=True).matches(b"secret", text)
     assert not Digest("sha256", salted=True).matches(b"secret" + salt[:1], text)
+
+
+def test_scram_keys_of_a_prepared_password() -> None:
+    """RFC 5802 2.2: who typed it to make the keys has had it prepared; who types it now mustn't be refused."""
+    for stored in ("IX \N{LATIN SMALL LETTER E WITH ACUTE}", "\N{ROMAN NUMERAL NINE} e\N{COMBINING ACUTE ACCENT}"):
+        salted = hashlib.pbkdf2_hmac("sha256", stored.encode(), b"salt", 1)
+        key = hashlib.sha256(hmac.digest(salted, b"Client Key", "sha256")).digest()
+        text = (
+            f"1,{base64.b64encode(b'salt').decode()},{base64.b64encode(key).decode()},{base64.b64encode(key).decode()}"
+        )
+        assert ScramKeys("sha256").matches("\N{ROMAN NUMERAL NINE} e\N{COMBINING ACUTE ACCENT}".encode(), text)
+        assert not ScramKeys("sha256").matches(b"IX e", text)
+        assert not ScramKeys("sha256").matches(b"\xff", text)

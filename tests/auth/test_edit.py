@@ -10,8 +10,9 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from tlsgate.auth.edit import CannotEdit, added, changed, check_name, hashed, removed
-from tlsgate.auth.passwd import read_users
+from tlsgate.auth.edit import CannotEdit, added, changed, check_name, hashed, removed, scheme_of
+from tlsgate.auth.passwd import APP_PASSWORDS_ONLY, read_users
+from tlsgate.dialogue.scram_secret import read_secret
 
 SHA = "{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ="  # of "secret"
 OTHER = "{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g="  # of "password"
@@ -26,13 +27,52 @@ def lets_in(data: bytes, name: str, secret: bytes) -> bool:
 def test_a_new_hash_is_one_that_we_take_and_no_other_than_before() -> None:
     """Two users with one password must not be seen to have it; and no octet of a long one may be ignored."""
     secret = b"s" * 100 + b"1"
-    first, second = hashed(secret), hashed(secret)
+    first, second = hashed(secret, "ARGON2ID"), hashed(secret, "ARGON2ID")
     assert first != second
     assert first.startswith("{ARGON2ID}$argon2id$v=19$m=19456,t=2,p=1$")
     for text in (first, second):
         line = f"ann:{text}\n".encode()
         assert lets_in(line, "ann", secret)
         assert not lets_in(line, "ann", b"s" * 100 + b"2")
+
+
+def test_a_new_hash_for_scram() -> None:
+    """As Dovecot reads it, with a salt of its own; the password is right by PLAIN as it was typed, too."""
+    secret = "\u2168 pencil".encode()
+    first, second = hashed(secret, "SCRAM-SHA-256"), hashed(secret, "SCRAM-SHA-256")
+    assert first.split(",")[1:] != second.split(",")[1:]
+    assert read_secret(first).iterations == 100_000
+    line = f"ann:{first}\n".encode()
+    for typed in (secret, b"IX pencil"):
+        assert lets_in(line, "ann", typed)
+    assert not lets_in(line, "ann", b"pencil")
+
+
+@pytest.mark.parametrize("secret", [b"\xff", b"a\x07b"])
+def test_what_can_be_no_password_of_scram(secret: bytes) -> None:
+    """Clients would send something else, and never be let in."""
+    with pytest.raises(CannotEdit, match="SCRAM"):
+        hashed(secret, "SCRAM-SHA-256")
+
+
+def test_who_logs_in_by_scram_goes_on_so() -> None:
+    scram = hashed(b"secret", "SCRAM-SHA-256")
+    data = SHORT + f"bob:{scram}\ncay:!{scram}\n".encode()
+    assert [scheme_of(data, name) for name in ("ann", "bob", "cay", "dan")] == [
+        "ARGON2ID",
+        "SCRAM-SHA-256",
+        "ARGON2ID",
+        "ARGON2ID",
+    ]
+
+
+def test_a_line_for_app_passwords_only_can_be_made_and_unmade() -> None:
+    only = changed(SHORT, "ann", APP_PASSWORDS_ONLY)
+    assert only == b"ann:{APP-PASSWORDS-ONLY}\n"
+    assert added(b"", "ann", APP_PASSWORDS_ONLY) == only
+    assert changed(only, "ann", SHA) == SHORT
+    with pytest.raises(CannotEdit, match="is locked"):
+        changed(b"ann:!\n", "ann", APP_PASSWORDS_ONLY)
 
 
 @pytest.mark.parametrize("name", ["ann", "ann@example.org", "jürgen", "a b", "a#b", "{a}", "$1$x", "ann*bob"])

@@ -8,9 +8,11 @@ from ipaddress import IPv4Address
 
 import pytest
 
+from tests.auth.attempts import attempt
 from tlsgate.auth.backend import judge
-from tlsgate.auth.judgement import Finding, answer, login_purpose
+from tlsgate.auth.judgement import Right, Undecided, answer, login_purpose
 from tlsgate.auth.master import Master
+from tlsgate.auth.stored_secrets import StoredSecret
 from tlsgate.config import LoginMode
 from tlsgate.dialogue.backend import NoLogin, SameLogin
 from tlsgate.dialogue.client import ClientFacts, Endpoint
@@ -18,37 +20,64 @@ from tlsgate.dialogue.credentials import Credentials
 from tlsgate.dialogue.events import Refusal, Refused
 
 SHOWN = Credentials("ann", b"secret")
+RIGHT, UNDECIDED = Right("ann"), Undecided(SHOWN)
 MASTER = Master("root", "*", b"master's secret")
 CLIENT = ClientFacts(Endpoint(IPv4Address("203.0.113.7"), 4711), None)
 
 
-@pytest.mark.parametrize(("found", "login"), list(itertools.product(Finding, LoginMode)))
-def test_only_what_is_right_goes_to_a_backend_that_cannot_judge_it(found: Finding, login: LoginMode) -> None:
+@pytest.mark.parametrize(("found", "login"), list(itertools.product((RIGHT, UNDECIDED), LoginMode)))
+def test_only_what_is_right_goes_to_a_backend_that_cannot_judge_it(found: Right | Undecided, login: LoginMode) -> None:
     """Whoever gets there by a master login reads everybody's mail."""
-    asked = login_purpose(found, SHOWN, login, master=MASTER)
+    asked = login_purpose(found, SHOWN, login, "ann", opens=MASTER)
     match login:
-        case LoginMode.SAME if found is not Finding.UNAVAILABLE:
+        case LoginMode.SAME:
             assert asked == SameLogin(SHOWN)
-        case LoginMode.NONE if found is Finding.RIGHT:
+        case LoginMode.NONE if found is RIGHT:
             assert asked == NoLogin()
-        case LoginMode.MASTER if found is Finding.RIGHT:
+        case LoginMode.MASTER if found is RIGHT:
             assert asked == SameLogin(Credentials("ann*root", b"master's secret"))
+        case LoginMode.STORED if found is RIGHT:
+            assert isinstance(asked, Refused)
+            assert asked.reason is Refusal.CONTACT_ADMIN
         case _:
-            assert asked == Refused(Refusal.UNAVAILABLE)
+            assert asked == Refused(Refusal.UNAVAILABLE, "no source can judge a login for this pool")
+
+
+def test_what_a_source_gives_for_the_backend_goes_there() -> None:
+    """An auth_http server knows another name and password for it than the client does."""
+    other = Credentials("ann.7", b"inner")
+    assert login_purpose(Right("ann", other), SHOWN, LoginMode.SAME, "ann") == SameLogin(other)
+
+
+def test_nobody_is_logged_in_with_nothing_to_show() -> None:
+    """A token or a certificate is no password: a backend that wants the user's own must not be reached without it."""
+    asked = login_purpose(RIGHT, None, LoginMode.SAME, "ann")
+    assert isinstance(asked, Refused)
+    assert asked.reason is Refusal.UNAVAILABLE
 
 
 def test_who_the_client_is_goes_along() -> None:
     """A backend that trusts us has no other way to learn who sends."""
-    assert login_purpose(Finding.UNDECIDED, SHOWN, LoginMode.SAME, CLIENT) == SameLogin(SHOWN, CLIENT)
-    assert login_purpose(Finding.RIGHT, SHOWN, LoginMode.NONE, CLIENT) == NoLogin(replace(CLIENT, login="ann"))
+    assert login_purpose(UNDECIDED, SHOWN, LoginMode.SAME, "ann", CLIENT) == SameLogin(SHOWN, CLIENT)
+    assert login_purpose(RIGHT, SHOWN, LoginMode.NONE, "ann", CLIENT) == NoLogin(replace(CLIENT, login="ann"))
+
+
+def test_a_stored_secret_lets_in_whom_a_source_has_found_right() -> None:
+    stored = StoredSecret("ann.7", b"inner")
+    asked = login_purpose(RIGHT, SHOWN, LoginMode.STORED, "ann", CLIENT, stored)
+    assert asked == SameLogin(Credentials("ann.7", b"inner"), CLIENT)
+    refused = login_purpose(UNDECIDED, SHOWN, LoginMode.STORED, "ann", CLIENT, stored)
+    assert isinstance(refused, Refused)
 
 
 def test_without_its_secret_there_is_no_master_login() -> None:
-    assert login_purpose(Finding.RIGHT, SHOWN, LoginMode.MASTER) == Refused(Refusal.UNAVAILABLE)
+    assert login_purpose(RIGHT, SHOWN, LoginMode.MASTER, "ann") == Refused(
+        Refusal.UNAVAILABLE, "no source can judge a login for this pool"
+    )
 
 
 def test_without_a_separator_the_user_is_whom_the_master_acts_as() -> None:
-    asked = login_purpose(Finding.RIGHT, SHOWN, LoginMode.MASTER, CLIENT, Master("root", "", b"m"))
+    asked = login_purpose(RIGHT, SHOWN, LoginMode.MASTER, "ann", CLIENT, Master("root", "", b"m"))
     assert isinstance(asked, SameLogin)
     assert (asked.credentials.user, asked.credentials.secret, asked.act_as) == ("root", b"m", "ann")
     assert asked.client == CLIENT
@@ -57,9 +86,9 @@ def test_without_a_separator_the_user_is_whom_the_master_acts_as() -> None:
 @pytest.mark.parametrize("user", ["ann*root", "*", "ann*", "*root"])
 def test_a_name_that_holds_the_separator_opens_no_mailbox(user: str) -> None:
     """A backend would cut it at another place than we have joined it: "ann*bob" would be ann's mail."""
-    refused = login_purpose(Finding.RIGHT, Credentials(user, b"secret"), LoginMode.MASTER, master=MASTER)
+    refused = login_purpose(Right(user), Credentials(user, b"secret"), LoginMode.MASTER, user, opens=MASTER)
     assert refused == Refused(Refusal.AUTHENTICATION_FAILED, "the user name holds the master separator")
-    assert login_purpose(Finding.RIGHT, Credentials(user, b"secret"), LoginMode.SAME, master=MASTER) == SameLogin(
+    assert login_purpose(Right(user), Credentials(user, b"secret"), LoginMode.SAME, user, opens=MASTER) == SameLogin(
         Credentials(user, b"secret")
     )
 
@@ -70,14 +99,16 @@ def test_a_client_is_not_to_blame_for_a_masters_password(reason: Refusal) -> Non
     said = Refused(reason, "words")
     assert answer(said, LoginMode.SAME) is said
     about_credentials = reason in (Refusal.AUTHENTICATION_FAILED, Refusal.AUTHORIZATION_FAILED, Refusal.EXPIRED)
-    assert answer(said, LoginMode.MASTER) == (Refused(Refusal.UNAVAILABLE) if about_credentials else said)
+    for mode in (LoginMode.MASTER, LoginMode.STORED):
+        assert answer(said, mode) == (Refused(Refusal.UNAVAILABLE) if about_credentials else said)
 
 
 @pytest.mark.parametrize("authzid", ["", "ann"])
 async def test_the_source_backend_never_finds_anybody_right(authzid: str) -> None:
     """It has no way to know: with login = "none" that would let everybody in."""
-    assert await judge(Credentials("ann", b"secret", authzid)) is Finding.UNDECIDED
+    shown = Credentials("ann", b"secret", authzid)
+    assert await judge(attempt(shown)) == Undecided(shown)
 
 
 async def test_the_source_backend_lets_nobody_act_as_somebody_else() -> None:
-    assert await judge(Credentials("ann", b"secret", "bob")) == Refused(Refusal.AUTHORIZATION_FAILED)
+    assert await judge(attempt(Credentials("ann", b"secret", "bob"))) == Refused(Refusal.AUTHORIZATION_FAILED)

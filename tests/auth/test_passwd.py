@@ -11,6 +11,7 @@ from tlsgate.auth.passwd import MOST_FAULTS, Fault, Users, read_users
 
 SHA = "{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ="  # secret
 OTHER = "{SHA}0JQeaNqPOBUf+Gph/Fn3xc+fyqI="
+STRONG = "$6$abcdefgh$ltjgWl6579NluT/Vi1nwEvcil.G5Nbc4NiXZaNGStk8PSwGfQv72N2CKPPrVACtLtip/cZ/1GM/O6IND4WQhG."
 APR1 = "$apr1$abcdefgh$h9FWgUz3n9YxylKLlR5SQ/"
 
 
@@ -85,6 +86,40 @@ def test_a_locked_user_is_known_and_has_no_hash(line: str) -> None:
     read = users(line, f"bob:{SHA}")
     assert read.hashes["ann"] is None
     assert read.faults == ()
+
+
+def test_a_user_with_app_passwords_only_is_not_locked_and_has_no_hash() -> None:
+    read = users("ann:{APP-PASSWORDS-ONLY}", "bob:{app-passwords-only}:8:8", "cay:{APP-PASSWORDS-ONLY}::::::nologin")
+    assert read.faults == ()
+    assert read.hashes == {"ann": None, "bob": None, "cay": None}
+    assert [read.lets_in(user) for user in ("ann", "bob", "cay", "dan")] == [True, True, False, False]
+
+
+@pytest.mark.parametrize("line", ["ann:{APP-PASSWORDS-ONLY}x", "ann:x{APP-PASSWORDS-ONLY}"])
+def test_what_only_looks_like_that_is_faulty(line: str) -> None:
+    read = users(line)
+    assert (read.hashes, read.faulty, read.lets_in("ann")) == ({}, 1, False)
+
+
+def test_weak_hashes_are_counted_by_their_scheme() -> None:
+    read = users(f"a:{SHA}", f"b:{OTHER}", f"c:{APR1}", "d:!", "e:{SHA512-CRYPT}" + STRONG)
+    assert read.weak == {"SHA": 2, "APR1": 1}
+
+
+def test_the_shape_of_scram_secrets_is_that_of_the_most() -> None:
+    def scram(iterations: int, salt: str) -> str:
+        return f"{{SCRAM-SHA-256}}{iterations},{salt},{'A' * 43}=,{'A' * 43}="
+
+    read = users(
+        f"a:{scram(4096, 'AAAA')}",
+        f"b:{scram(5000, 'AAAABBBB')}",
+        f"c:{scram(5000, 'CCCCDDDD')}",
+        *(f"d{number}:{scram(1, 'AAAA')}" for number in range(5)),  # which no client should take
+        f"e:{SHA}",
+    )
+    assert (read.scram_shape.iterations, len(read.scram_shape.salt)) == (5000, 6)
+    none = users(f"e:{SHA}").scram_shape
+    assert (none.iterations, len(none.salt)) == (100_000, 16)
 
 
 def test_a_name_is_told_from_one_that_looks_like_it() -> None:

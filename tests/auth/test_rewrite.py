@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests.system.peers import needs_root
-from tlsgate.auth import rewrite as module
+from tlsgate.auth import followed
+from tlsgate.auth.followed import UnusableFile
 from tlsgate.auth.rewrite import read, rewrite
-from tlsgate.auth.users_file import UnusableFile
 
 
 def mode_of(path: Path) -> int:
@@ -116,7 +116,7 @@ def test_what_is_no_file(tmp_path: Path) -> None:
 
 def test_a_file_that_is_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "users"
-    monkeypatch.setattr(module, "LARGEST", 10)
+    monkeypatch.setattr(followed, "LARGEST", 10)
     path.write_bytes(b"x" * 10)
     assert read(path) == b"x" * 10
     path.write_bytes(b"x" * 11)

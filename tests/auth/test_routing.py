@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import pytest
+import trio
+import trio.testing
 
-from tlsgate.auth.routing import Routes
+from tlsgate.auth.followed import POLL, Followed
+from tlsgate.auth.routing import Routes, Routing
+from tlsgate.auth.user_map import Place, UserMap, load
 from tlsgate.config import Protocol, Route
 
 
@@ -59,3 +64,63 @@ def test_a_name_of_near_misses_costs_no_more() -> None:
     began = time.perf_counter()
     assert routes.pool("a" * 512, Protocol.IMAP) is None
     assert time.perf_counter() - began < 1  # with backtracking: longer than anybody waits
+
+
+NET = Routes([Route(match="*@example.net", protocol=Protocol.IMAP, pool="net")])
+
+
+class Mapped:
+    """A user map that is followed, before the routes of NET, and what was told of it."""
+
+    def __init__(self, path: Path, text: str) -> None:
+        self.path = path
+        self.told: list[UserMap | str] = []
+        path.write_text(text)
+        self.routing = Routing(NET, Followed(path, self.load(path), self.load, self.told.append))
+
+    @staticmethod
+    def load(path: Path) -> UserMap:
+        return load(path, {each: frozenset({"one", "two"}) for each in Protocol})
+
+    def replace(self, text: str) -> None:
+        new = self.path.with_suffix(".new")
+        new.write_text(text)
+        new.rename(self.path)
+
+    async def place(self, user: str, protocol: Protocol = Protocol.IMAP) -> Place:
+        return await self.routing.place(user, protocol)
+
+
+async def test_without_a_map_routes_decide() -> None:
+    assert await Routing(NET).place("ann@example.net", Protocol.IMAP) == Place("net")
+    assert await Routing(NET).place("ann@example.net", Protocol.POP3) == Place()
+
+
+async def test_the_map_comes_before_routes(tmp_path: Path) -> None:
+    """Routes are for those of whom it says nothing, or nothing for this protocol."""
+    mapped = Mapped(tmp_path / "map", "ann@example.net imap=one as=a\nbob@example.net pop3=one as=b\n")
+    assert await mapped.place("ann@example.net") == Place("one", "a")
+    assert await mapped.place("bob@example.net") == Place("net", "b")
+    assert await mapped.place("bob@example.net", Protocol.POP3) == Place("one", "b")
+    assert await mapped.place("bob@example.net", Protocol.SUBMISSION) == Place(None, "b")
+    assert await mapped.place("cay@example.net") == Place("net")
+
+
+async def test_a_changed_map_is_followed(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
+    mapped = Mapped(tmp_path / "map", "ann imap=one\n")
+    mapped.replace("ann imap=two\nbob imap=three\n")
+    await trio.sleep(POLL)
+    assert await mapped.place("ann") == Place("two")
+    (told,) = mapped.told
+    assert isinstance(told, UserMap)
+    assert [each.line for each in told.remarks()] == [2]
+
+
+async def test_a_map_that_is_gone_stays_in_force(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
+    """Else everybody would be led to the listener's pool, where their mail isn't."""
+    mapped = Mapped(tmp_path / "map", "ann imap=one\n")
+    mapped.path.unlink()
+    for _ in range(2):
+        await trio.sleep(POLL)
+        assert await mapped.place("ann") == Place("one")
+    assert mapped.told == ["No such file or directory"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+
 import pytest
 
 from tlsgate.backends import resolve
@@ -10,5 +12,4 @@ from tlsgate.backends import resolve
 @pytest.fixture(autouse=True)
 def no_known_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each test has a resolver of its own."""
-    monkeypatch.setattr(resolve, "_answers", {})
-    monkeypatch.setattr(resolve, "_asking", {})
+    monkeypatch.setattr(resolve.SYSTEM, "_known", OrderedDict())

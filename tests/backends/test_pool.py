@@ -30,7 +30,7 @@ def test_lower_priority_numbers_first() -> None:
     assert order(pool((20, 1), (10, 1), (30, 1))) == [1, 0, 2]
 
 
-def test_one_that_is_down_is_tried_last_whatever_its_priority() -> None:
+async def test_one_that_is_down_is_tried_last_whatever_its_priority() -> None:
     two = pool((10, 1), (20, 1), (30, 1))
     two.backends[0].mark(up=False, why="away")
     assert order(two) == [1, 2, 0]
@@ -86,7 +86,7 @@ def states(backend: Backend) -> list[bool]:
     return backend.trace.states
 
 
-def test_a_change_is_told_once() -> None:
+async def test_a_change_is_told_once() -> None:
     backend = pool((10, 1)).backends[0]
     told = told_by(backend)
     backend.mark(up=True)
@@ -97,7 +97,7 @@ def test_a_change_is_told_once() -> None:
     assert states(backend) == [False, True]
 
 
-def test_a_failure_between_successes_is_not_told_but_puts_a_backend_last() -> None:
+async def test_a_failure_between_successes_is_not_told_but_puts_a_backend_last() -> None:
     """Each connection that breaks would be an outage in the log, and its end; the next login still goes elsewhere."""
     two = pool((10, 1), (20, 1))
     first = two.backends[0]

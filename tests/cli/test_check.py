@@ -44,20 +44,25 @@ def test_a_good_config(tmp_path: Path, certificate: Certificate, capsys: pytest.
     assert "pool imap: 192.0.2.1:143, tls none" in said.out
     assert "192.0.2.2:993, tls implicit, certificate NOT verified, priority 20" in said.out
     assert f"certificate {certificate.chain}: localhost, 127.0.0.1; valid until" in said.out
-    assert "not active yet" not in said.out
     assert said.err == ""
 
 
-def test_what_is_not_active_yet_is_good_and_is_told(
+def test_servers_that_the_dns_names(
     tmp_path: Path, certificate: Certificate, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    text = GOOD.format(chain=certificate.chain, key=certificate.key)
-    text += '[[routes]]\nmatch = "*@a.test"\npool = "imap"\n[auth]\nmechanisms = ["EXTERNAL"]\n'
+    """Whose certificate they must show is no more to be guessed than where they are."""
+    name = 'address = "srv:_imap._tcp.example.org", tls = "starttls"'
+    text = GOOD.format(chain=certificate.chain, key=certificate.key).replace('address = "192.0.2.1:143"', name)
     assert check(tmp_path / "c.toml", text) == 0
     out = capsys.readouterr().out
-    assert "auth.mechanisms: not active yet" in out
-    assert "routes: not active yet" not in out
-    assert 'route "*@a.test": pool imap' in out
+    assert "pool imap: srv:_imap._tcp.example.org, tls starttls, certificate for example.org, priority 10, then" in out
+
+
+def test_routes_are_told(tmp_path: Path, certificate: Certificate, capsys: pytest.CaptureFixture[str]) -> None:
+    text = GOOD.format(chain=certificate.chain, key=certificate.key)
+    text += '[[routes]]\nmatch = "*@a.test"\npool = "imap"\n'
+    assert check(tmp_path / "c.toml", text) == 0
+    assert 'route "*@a.test": pool imap' in capsys.readouterr().out
 
 
 def test_every_fault_at_once(tmp_path: Path, certificate: Certificate, capsys: pytest.CaptureFixture[str]) -> None:

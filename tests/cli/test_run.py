@@ -106,13 +106,6 @@ def test_an_unknown_user_is_exit_code_1(tmp_path: Path, certificate: Certificate
     assert "no-such-user" in done.stderr
 
 
-def test_a_source_that_is_not_built_is_never_replaced_by_another(tmp_path: Path, certificate: Certificate) -> None:
-    more = '[auth]\nsource = "auth-http"\nauth_http = "http://127.0.0.1/"\n'
-    done = tlsgate("run", "--config", str(config(tmp_path, certificate, free_port(), more)))
-    assert done.returncode == 1
-    assert "auth.source: auth-http is not active yet" in done.stderr
-
-
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can change who it is")
 def test_it_becomes_the_user_and_keeps_no_group(directory: Path, certificate: Certificate, pools: list[Pool]) -> None:
     with gateway(directory, certificate, LISTENERS, pools, server='user = "nobody"', measured=False) as gate:
@@ -356,11 +349,6 @@ def test_certificate_expiry_is_a_metric(directory: Path, certificate: Certificat
     with gateway(directory, certificate, LISTENERS, pools) as gate:
         expiry = gate.metric("tlsgate_certificate_expiry_timestamp_seconds", certificate=str(certificate.chain))
         assert expiry > time.time()
-
-
-def test_keys_that_are_not_active_yet_are_told(directory: Path, certificate: Certificate, pools: list[Pool]) -> None:
-    with gateway(directory, certificate, LISTENERS, pools, server='[auth]\nmechanisms = ["PLAIN", "EXTERNAL"]') as gate:
-        assert gate.event("not_active", lambda event: event["key"] == "auth.mechanisms")
 
 
 def test_starts_without_a_backend_and_logs_in_when_it_is_there(

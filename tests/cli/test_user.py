@@ -22,7 +22,7 @@ SHA = "{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ="  # of "secret"
 @pytest.fixture
 def users(tmp_path: Path) -> Path:
     path = tmp_path / "users"
-    path.write_text(f"# ours\nann:{SHA}\nbob:!{SHA}\ncay:{{PLAIN}}hunter2\n")
+    path.write_text(f"# ours\nann:{SHA}\nbob:!{SHA}\ncay:{{PLAIN}}hunter2\neve:{{APP-PASSWORDS-ONLY}}\n")
     path.chmod(0o640)
     return path
 
@@ -67,6 +67,9 @@ def test_a_users_life(tmp_path: Path) -> None:
         (("verify", "ann"), b"wrong\n", "the password is wrong"),
         (("verify", "ann"), b"secret ", "the password is wrong"),
         (("verify", "bob"), b"secret\n", "is locked"),
+        (("verify", "eve"), b"secret\n", "has app passwords only"),
+        (("add", "dan", "--scheme", "SCRAM-SHA-256"), b"\xff\n", "must be UTF-8"),
+        (("passwd", "bob", "--app-passwords-only"), b"", "is locked"),
         (("verify", "cay"), b"hunter2\n", "is not there, or its line can't be used"),
         (("verify", "dan"), b"secret\n", "is not there"),
     ],
@@ -87,11 +90,37 @@ def test_a_file_that_is_not_there(tmp_path: Path, line: tuple[str, ...]) -> None
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_list_tells_who_is_locked_and_which_lines_are_faulty(users: Path) -> None:
+def test_the_list_tells_who_is_locked_or_easily_guessed_and_which_lines_are_faulty(users: Path) -> None:
     code, out, err = run(users, "list")
-    assert (code, out) == (0, "ann\nbob\tlocked\n")
+    assert (code, out) == (0, "ann\tweak: {SHA}\nbob\tlocked\neve\tapp passwords only\n")
     assert err.startswith(f"{users}:4: ")
     assert "hunter2" not in err
+
+
+def test_who_logs_in_by_scram_goes_on_so_unless_it_is_said(users: Path) -> None:
+    """A client that has been told to use SCRAM would be locked out by a hash of another kind."""
+
+    def scheme(name: str) -> str:
+        return next(line for line in users.read_text().splitlines() if line.startswith(f"{name}:")).split("}")[0]
+
+    assert run(users, "add", "dan", "--scheme", "scram-sha-256", said=b"pw\n")[0] == 0
+    assert scheme("dan") == "dan:{SCRAM-SHA-256"
+    assert run(users, "passwd", "dan", said=b"other\n")[0] == 0
+    assert scheme("dan") == "dan:{SCRAM-SHA-256"
+    assert right(users, "dan", b"other")
+    assert run(users, "passwd", "dan", "--scheme", "ARGON2ID", said=b"third\n")[0] == 0
+    assert scheme("dan") == "dan:{ARGON2ID"
+    assert right(users, "dan", b"third")
+
+
+def test_app_passwords_only_and_back(users: Path) -> None:
+    """No password is asked for where there is to be none."""
+    assert run(users, "passwd", "ann", "--app-passwords-only") == (0, "ann has app passwords only\n", "")
+    assert run(users, "add", "dan", "--app-passwords-only") == (0, "dan is added\n", "")
+    read = read_users(users.read_bytes())
+    assert all(read.lets_in(name) and read.hashes[name] is None for name in ("ann", "dan"))
+    assert run(users, "passwd", "ann", said=b"pw\n")[0] == 0
+    assert right(users, "ann", b"pw")
 
 
 @pytest.mark.parametrize("action", ["add", "passwd", "verify"])

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.config.files import written
-from tlsgate.config import Config, ConfigError, load, not_active
+from tlsgate.config import Config, ConfigError, load
 
 FULL = tomllib.loads(Path(__file__).with_name("full.toml").read_text())
 SECRET = "hunter2"
@@ -112,7 +112,6 @@ def test_garbage(directory: Path, garbage: list[tuple[Key, object]]) -> None:
             assert fault.expected
     else:
         assert isinstance(config, Config)
-        assert isinstance(not_active(config), tuple)
 
 
 @settings(max_examples=200, deadline=None)

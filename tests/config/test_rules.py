@@ -162,6 +162,52 @@ login = "master"  #! pools.imap.login: nobody would check the password
 master_user = "master"
 master_password_file = "master.secret"
 """,
+    "stored secrets without a file": """
+[auth]
+source = "users-file"
+users_file = "users"
+[pools.imap]  #! pools.imap.secrets_file: is missing
+backends = [{ address = "10.0.0.5:143" }]
+login = "stored"
+""",
+    "app passwords of nobody's": """
+[pools.imap]  #! pools.imap.login: know nothing of auth.app_passwords_file
+backends = [{ address = "10.0.0.5:143" }]
+[auth]
+app_passwords_file = "apps"  #! auth.app_passwords_file: has no "users-file"
+""",
+    "app passwords that a backend is shown": """
+[auth]
+source = "users-file"
+users_file = "users"
+app_passwords_file = "apps"
+[pools.imap]
+backends = [{ address = "10.0.0.5:143" }]
+login = "same"  #! pools.imap.login: know nothing of auth.app_passwords_file
+""",
+    "stored secrets of users whom nobody has checked": """
+[pools.imap]
+backends = [{ address = "10.0.0.5:143" }]
+login = "stored"  #! pools.imap.login: nobody would check the password
+secrets_file = "secrets"
+""",
+    "a pool of the user map that is a listener's too": """
+[auth]
+user_map = "map"
+[pools.imap]  #! pools.imap: is used for imap and pop3
+backends = [{ address = "10.0.0.5:143" }]
+protocol = "pop3"
+""",
+    "no login at a mailbox that the user map leads to": """
+[auth]
+source = "users-file"
+users_file = "users"
+user_map = "map"
+[pools.shard]
+backends = [{ address = "10.0.0.6:143" }]
+protocol = "imap"
+login = "none"  #! pools.shard.login: imap listeners use this pool
+""",
     "no login at a mailbox": """
 [auth]
 source = "users-file"
@@ -312,6 +358,18 @@ ca = "ca.pem"           #! pools.imap.backends[0].ca: tls is "none"
 server_name = "a.test"  #! pools.imap.backends[0].server_name: tls is "none"
 [pools.imap]
 """,
+    "a share of servers that the DNS gives shares": """
+[pools.imap]
+backends = [
+  { address = "srv:_imap._tcp.example.org", weight = 2 },  #! pools.imap.backends[0].weight: as their records say
+]
+""",
+    "mail exchangers for a mailbox": """
+[pools.imap]
+backends = [
+  { address = "mx:example.org" },  #! pools.imap.backends[0].address: use "srv:_imap._tcp.example.org"
+]
+""",
     "one name for two certificates": """
 [tls]
 certificate = "c"
@@ -348,6 +406,32 @@ source = "oauth"
 issuer = "https://id.example.org"
 audience = ""  #! auth.oauth.audience: is missing
 jwks_url = "https://id.example.org/keys"
+""",
+    "asking about tokens as nobody": """
+[auth]
+source = "oauth"
+[auth.oauth]  #! auth.oauth.client_id: is missing & auth.oauth.client_secret_file: is missing
+issuer = "https://id.example.org"
+audience = "mail"
+introspection_url = "https://id.example.org/introspect"
+""",
+    "mechanisms that nobody can judge": """
+[auth]
+mechanisms = ["PLAIN", "XOAUTH2", "EXTERNAL"]  #! auth.mechanisms[1]: by nobody & auth.mechanisms[2]: by nobody
+[pools.imap]
+login = "master"  #! pools.imap.login: nobody would check
+master_user = "m"
+master_password_file = "m"
+backends = [{ address = "a:1" }]
+""",
+    "a mechanism that shows a backend nothing": """
+[auth]
+source = "users-file"
+users_file = "users"
+mechanisms = ["SCRAM-SHA-256"]
+[pools.imap]
+login = "same"  #! pools.imap.login: SCRAM-SHA-256 shows no password
+backends = [{ address = "a:1" }]
 """,
     "admin for everyone without a token": """
 [admin]  #! admin.token_file: 0.0.0.0:9090 can be reached from other hosts
@@ -457,6 +541,36 @@ proxy_protocol_from = ["10.0.0.1", "2001:db8::/32"]
 backends = [{ address = "10.0.0.5:110" }]
 client_address = "xclient"
 """,
+    "stored secrets for users who are checked here": """
+[auth]
+source = "users-file"
+users_file = "users"
+[pools.imap]
+backends = [{ address = "10.0.0.5:143" }]
+login = "stored"
+secrets_file = "secrets"
+""",
+    "a pool's protocol without a user map": """
+[pools.spare]
+backends = [{ address = "10.0.0.6:25" }]
+protocol = "pop3"
+login = "none"
+""",
+    "pools that only the user map leads to": """
+[auth]
+user_map = "map"
+default_domain = "example.org"
+success_cache = "1m"
+[pools.imap2]
+backends = [{ address = "10.0.0.6:143" }]
+protocol = "imap"
+client_address = "imap-id"
+[pools.smtp2]
+backends = [{ address = "10.0.0.6:25" }]
+protocol = "submission"
+client_address = "xclient"
+strip_domain = true
+""",
     "a master for users who are checked here": """
 [auth]
 source = "auth-http"
@@ -477,6 +591,45 @@ issuer = "https://id.example.org"
 audience = "mail"
 jwks_url = "https://id.example.org/keys"
 """,
+    "oauth by asking alone": """
+[auth]
+source = "oauth"
+[auth.oauth]
+issuer = "https://id.example.org"
+audience = "mail"
+introspection_url = "https://id.example.org/introspect"
+client_id = "tlsgate"
+client_secret_file = "secret"
+""",
+    "every mechanism": """
+[tls]
+certificate = "c"
+private_key = "k"
+client_ca = "ca"
+[auth]
+source = ["users-file", "oauth"]
+users_file = "users"
+mechanisms = ["SCRAM-SHA-256-PLUS", "SCRAM-SHA-256", "OAUTHBEARER", "XOAUTH2", "EXTERNAL", "PLAIN", "LOGIN"]
+[auth.oauth]
+issuer = "https://id.example.org"
+audience = "mail"
+jwks_url = "https://id.example.org/keys"
+[pools.imap]
+login = "master"
+master_user = "m"
+master_password_file = "m"
+backends = [{ address = "a:1" }]
+""",
+    "certificates where auth_http has the passwords": """
+[tls]
+certificate = "c"
+private_key = "k"
+client_ca = "ca"
+[auth]
+source = "auth-http"
+auth_http = "http://127.0.0.1/auth"
+mechanisms = ["PLAIN", "EXTERNAL"]
+""",
     "admin for everyone with a token": """
 [admin]
 address = "0.0.0.0:9090"
@@ -493,6 +646,18 @@ address = "[::1]:9090"
     "a backend with a CA of its own": """
 [pools.imap]
 backends = [{ address = "10.0.0.5:143", tls = "implicit", ca = "ca.pem", server_name = "imap.test" }]
+""",
+    "servers that the DNS names": """
+[[listeners]]
+name = "mx"
+protocol = "mx"
+address = "[::]:25"
+tls = "starttls"
+pool = "mx"
+[pools.mx]
+backends = [{ address = "mx:example.org" }, { address = "mx:example.org:2525", priority = 20 }]
+[pools.imap]
+backends = [{ address = "srv:_imap._tcp.example.org", tls = "starttls" }]
 """,
     "more for one network than in all": """
 [limits]

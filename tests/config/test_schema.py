@@ -83,7 +83,7 @@ def test_full() -> None:
                 Backend(address=HostPort("10.0.0.6", 143), tls=BackendTls.STARTTLS, priority=20),
             )
         ),
-        "imap-net": Pool(backends=(Backend(address=UnixPath(Path("/run/dovecot/imap"))),)),
+        "imap-net": Pool(backends=(Backend(address=UnixPath(Path("/run/dovecot/imap"))),), protocol=Protocol.IMAP),
     }
     assert config.routes == (Route(match="*@example.net", protocol=Protocol.IMAP, pool="imap-net"),)
     assert config.dnsbl == (Dnsbl(zone="zen.spamhaus.org"),)
@@ -145,6 +145,7 @@ def test_defaults_by_value(defaults: Config) -> None:
     assert asdict(defaults.log) == {"format": LogFormat.JSON, "level": LogLevel.INFO}
     assert defaults.auth.source == (AuthSource.BACKEND,)
     assert defaults.auth.mechanisms == (Mechanism.PLAIN, Mechanism.LOGIN)
+    assert (defaults.auth.user_map, defaults.auth.default_domain, defaults.auth.success_cache) == (None, "", 0.0)
 
 
 def test_defaults_of_what_is_named_by_hand(defaults: Config) -> None:
@@ -154,9 +155,13 @@ def test_defaults_of_what_is_named_by_hand(defaults: Config) -> None:
         "master_user": "",
         "master_separator": "*",
         "master_password_file": None,
+        "secrets_file": None,
+        "strip_domain": False,
+        "protocol": None,
         "client_address": ClientAddress.NONE,
         "connect_timeout": 5.0,
         "health_interval": 10.0,
+        "slow_start": 30.0,
         "long_lines": False,
     }
     assert asdict(defaults.pools["imap"].backends[0]) == {
@@ -191,7 +196,7 @@ pool = "imap"
 proxy_protocol_from = ["192.0.2.0/24", "2001:db8::1"]
 [auth]
 source = ["users-file", "backend"]
-mechanisms = ["plain", "Scram-SHA-256-Plus"]
+mechanisms = ["plain", "Login"]
 users_file = "users"
 [admission]
 block = ["192.0.2.0/24", "/etc/block"]
@@ -216,7 +221,7 @@ def test_set_values(tmp_path: Path) -> None:
     networks = (ip_network("192.0.2.0/24"), ip_network("2001:db8::1/128"))
     assert config.listeners[0].proxy_protocol_from == networks
     assert config.auth.source == (AuthSource.USERS_FILE, AuthSource.BACKEND)
-    assert config.auth.mechanisms == (Mechanism.PLAIN, Mechanism.SCRAM_SHA_256_PLUS)
+    assert config.auth.mechanisms == (Mechanism.PLAIN, Mechanism.LOGIN)
     assert config.admission.block == (networks[0], Path("/etc/block"))
     assert config.dns.nameservers == (HostPort("192.0.2.53", 53), HostPort("2001:db8::53", 5353))
     assert config.dnsbl[0].answers == (AnswerRange(IPv4Address("127.0.0.2"), IPv4Address("127.0.0.2")),)

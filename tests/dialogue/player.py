@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Callable, Iterator
+from functools import cache, partial
 from ipaddress import ip_address
 from unittest import mock
 
 import pytest
 
 from tests.dialogue.transcript import BACKEND_SIDE, Group, Item, Transcript, merged, octets, shown
+from tlsgate.dialogue import scram
+from tlsgate.dialogue.access_token import BearerToken, TokenAdvice
 from tlsgate.dialogue.backend import (
     BackendDialogue,
     BackendEvent,
@@ -33,12 +37,15 @@ from tlsgate.dialogue.events import (
     Close,
     Granted,
     LocalProtocolError,
+    NeedData,
     Offer,
     Refusal,
     Refused,
     RemoteProtocolError,
     Reply,
+    SecretNeeded,
     ServerEvent,
+    Shown,
     StartTls,
     Verdict,
 )
@@ -47,6 +54,9 @@ from tlsgate.dialogue.imap_backend import ImapBackend
 from tlsgate.dialogue.mx import Mx
 from tlsgate.dialogue.pop3 import Pop3
 from tlsgate.dialogue.pop3_backend import Pop3Backend
+from tlsgate.dialogue.proofs import Proven
+from tlsgate.dialogue.sasl import Connection, usable
+from tlsgate.dialogue.scram_secret import ScramSecret, from_password
 from tlsgate.dialogue.smtp import MessageRules, Smtp
 from tlsgate.dialogue.smtp_backend import SmtpBackend
 from tlsgate.dialogue.smtp_data import LONGEST_LINE
@@ -57,6 +67,9 @@ from tlsgate.dialogue.submission import Submission
 
 HOSTNAME = "mail.example.org"
 IMAP_TAG = "cafe0001"
+# RFC 7677 3.
+SCRAM_NONCE = "%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0"
+SCRAM_SALT, SCRAM_ITERATIONS = "W22ZaJ0SNY7soEsUEjb6gQ==", 4096
 
 _LOST = re.compile(r"EndOfData .* fault=|Close message_too_large")
 ServerDialogue = Imap | Pop3 | Submission | Mx
@@ -131,12 +144,14 @@ class ServerPlayer:
     def _new_dialogue(self) -> ServerDialogue:
         header = self._transcript.header
         bounds = Bounds(**{name: int(value) for name, value in _pairs(header.get("bounds", ""))})
-        offer = Offer(HOSTNAME, tuple(header.get("mechanisms", "PLAIN LOGIN").split()), _listed(header, "capabilities"))
+        connection = _connection(header) if self._channel is Channel.ENCRYPTED else Connection()
+        mechanisms = usable(tuple(header.get("mechanisms", "PLAIN LOGIN").split()), connection)
+        offer = Offer(HOSTNAME, mechanisms, _listed(header, "capabilities"))
         if self._transcript.protocol == "smtp":
-            return Submission(offer, self._channel, bounds, _rules(header))
+            return Submission(offer, self._channel, bounds, _rules(header), connection)
         if self._transcript.protocol == "mx":
             return Mx(offer, self._channel, bounds, _rules(header), require_tls=header.get("require_tls") == "yes")
-        return (Imap if self._transcript.protocol == "imap" else Pop3)(offer, self._channel, bounds)
+        return (Imap if self._transcript.protocol == "imap" else Pop3)(offer, self._channel, bounds, connection)
 
     def begun(self) -> list[Item]:
         return [("S", self.dialogue.greeting())]
@@ -153,13 +168,17 @@ class ServerPlayer:
             return [("H", data)]
         self.dialogue.receive(data)
         items: list[Item] = []
-        while not self._over and (event := self.dialogue.next_event()) is not NEED_DATA:
+        while not self._over and (event := self._next_event()) is not NEED_DATA:
             assert not isinstance(event, type(NEED_DATA))
             items += self._told(event)
             if self._handing_over():
                 assert not isinstance(self.dialogue, Smtp)
                 return [*items, ("H", self.dialogue.handover())]
         return items
+
+    def _next_event(self) -> ServerEvent | MailEvent | NeedData:
+        with mock.patch("tlsgate.dialogue.scram.Scram", partial(scram.Scram, nonce=SCRAM_NONCE)):
+            return self.dialogue.next_event()
 
     def _handing_over(self) -> bool:
         return self.dialogue.state.name == "GRANTED"
@@ -184,6 +203,10 @@ class ServerPlayer:
                 if isinstance(self.dialogue, Submission):
                     self._connected(self.dialogue)
                 return [("E", described(event)), ("V", answer), ("S", said)]
+            case SecretNeeded():
+                assert not isinstance(self.dialogue, Mx), "nobody logs in at an MX"
+                answer = next(self._answers)
+                return [("E", described(event)), ("V", answer), ("S", self.dialogue.give(secret(answer)))]
             case Mail() | Rcpt() | Data() | EndOfData():
                 assert isinstance(self.dialogue, Smtp)
                 if isinstance(event, Rcpt):
@@ -273,11 +296,14 @@ def described(event: ServerEvent | MailEvent) -> str:
     match event:
         case Authenticate(mechanism, who):
             authzid = f" authzid={who.authzid}" if who.authzid else ""
-            return f"Authenticate {mechanism} user={shown(who.user.encode())} secret={shown(who.secret)}{authzid}"
+            return f"Authenticate {mechanism} {_shown(who)}{authzid}"
+        case SecretNeeded(mechanism, user):
+            return f"SecretNeeded {mechanism} user={shown(user.encode())}"
         case CleartextAuthRefused(_, mechanism, user):
             return f"CleartextAuthRefused {mechanism}" + ("" if user is None else f" user={shown(user.encode())}")
-        case AuthRejected(_, mechanism, reason, user):
-            return f"AuthRejected {mechanism} {reason}" + ("" if user is None else f" user={shown(user.encode())}")
+        case AuthRejected(_, mechanism, reason, user, guessed):
+            name = "" if user is None else f" user={shown(user.encode())}"
+            return f"AuthRejected {mechanism} {reason}{name}" + (" guessed" if guessed else "")
         case Close(_, reason):
             return f"Close {reason}"
         case Mail(path, parameters) | Rcpt(path, parameters):
@@ -288,14 +314,35 @@ def described(event: ServerEvent | MailEvent) -> str:
             return type(event).__name__
 
 
+def _shown(who: Shown) -> str:
+    match who:
+        case Credentials(user, password):
+            return f"user={shown(user.encode())} secret={shown(password)}"
+        case BearerToken(token):
+            return f"token={token}"
+        case Proven(user):
+            return f"proven={shown(user.encode())}"
+
+
+def secret(text: str) -> ScramSecret | None:
+    """A transcript's V: line for a SecretNeeded event: "secret PASSWORD" or "unavailable"."""
+    return None if text == "unavailable" else _secret(text.removeprefix("secret "))
+
+
+@cache
+def _secret(password: str) -> ScramSecret:
+    return from_password(password, base64.b64decode(SCRAM_SALT), SCRAM_ITERATIONS)
+
+
 def verdict(text: str) -> Verdict:
-    """A transcript's V: line for an Authenticate event: "granted CODE; text" or "refused reason text"."""
+    """A transcript's V: line for an Authenticate event: "granted CODE; text" or "refused reason CODE; text"."""
     kind, _, rest = text.partition(" ")
     if kind == "granted":
         code, _, words = rest.rpartition("; ")
         return Granted(words, code)
-    reason, _, words = rest.partition(" ")
-    return Refused(Refusal(reason), words)
+    reason, _, said = rest.partition(" ")
+    code, _, words = said.rpartition("; ")
+    return Refused(Refusal(reason), words, code)
 
 
 def purpose(text: str, client: ClientFacts | None) -> Purpose:
@@ -347,6 +394,12 @@ def _rules(header: dict[str, str]) -> MessageRules:
         normalize=header.get("normalize") == "yes",
         longest_line=None if line == "any" else int(line),
     )
+
+
+def _connection(header: dict[str, str]) -> Connection:
+    exporter = octets(header["exporter"]) if "exporter" in header else None
+    advice = TokenAdvice(header.get("scope", ""), header.get("openid_configuration", ""))
+    return Connection(exporter, header.get("certificate_user"), advice)
 
 
 def _words(parameters: Parameters) -> list[str]:

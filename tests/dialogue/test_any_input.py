@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tlsgate.dialogue import sasl
+from tlsgate.dialogue import challenge
 from tlsgate.dialogue.backend import BackendDialogue, BeginTls, NoLogin, Outcome, Probe, Purpose, SameLogin, Send
 from tlsgate.dialogue.client import ClientFacts, Endpoint
 from tlsgate.dialogue.credentials import Credentials
@@ -28,7 +28,9 @@ from tlsgate.dialogue.events import (
     Refusal,
     Refused,
     RemoteProtocolError,
+    SecretNeeded,
     ServerEvent,
+    Shown,
     StartTls,
 )
 from tlsgate.dialogue.imap import LONGEST_LITERAL, Imap
@@ -37,6 +39,9 @@ from tlsgate.dialogue.imap_syntax import Literal, escaped
 from tlsgate.dialogue.mx import Mx
 from tlsgate.dialogue.pop3 import Pop3
 from tlsgate.dialogue.pop3_backend import Pop3Backend
+from tlsgate.dialogue.proofs import Proven
+from tlsgate.dialogue.sasl import EXTERNAL, MECHANISMS, PLUS, SCRAM, Connection
+from tlsgate.dialogue.scram_secret import from_password
 from tlsgate.dialogue.smtp import MessageRules, Smtp
 from tlsgate.dialogue.smtp_backend import SmtpBackend
 from tlsgate.dialogue.smtp_events import Body, Data, EndOfData, Mail, MailEvent, Rcpt
@@ -45,7 +50,14 @@ from tlsgate.dialogue.submission import Submission
 
 # Begins with what no IMAP tag holds, since a tag is the one thing of a client's that is said again.
 SECRET = b'%hunter2"'
-_PLAIN = sasl.encode(b"\0alice\0" + SECRET)
+_PLAIN = challenge.encode(b"\0alice\0" + SECRET)
+TOKEN = "eyJhbGciOiJub25lIn0.hunter2"
+_OAUTHBEARER = challenge.encode(b"n,,\x01auth=Bearer " + TOKEN.encode() + b"\x01\x01")
+_XOAUTH2 = challenge.encode(b"user=alice\x01auth=Bearer " + TOKEN.encode() + b"\x01\x01")
+_SCRAM = challenge.encode(b"n,,n=alice,r=abc")
+_PLUS = challenge.encode(b"p=tls-exporter,,n=alice,r=abc")
+_CONNECTION = Connection(bytes(32), "carol")
+_SCRAM_SECRET = from_password("pencil", b"salt", 4096)
 _BOUNDS = Bounds(line_length=200, bad_commands=6, auth_attempts=4, commands=12)
 _LINES = {
     "imap": re.compile(rb"(?:\*|\+|[!-~]{1,64}) [ -~]*\r\n"),
@@ -53,7 +65,16 @@ _LINES = {
     "smtp": re.compile(rb"[2-5]\d\d[ -][ -~]*\r\n"),
 }
 _LINES["mx"] = _LINES["smtp"]
-_COMMON = [b"\r\n", b"\n", b"\r", b"\0", b"*\r\n", b"=\r\n", b" ", _PLAIN + b"\r\n", sasl.encode(SECRET) + b"\r\n"]
+_RESPONSES = [_PLAIN, challenge.encode(SECRET), _OAUTHBEARER, _XOAUTH2, _SCRAM, _PLUS, b"AQ=="]
+_COMMON = [b"\r\n", b"\n", b"\r", b"\0", b"*\r\n", b"=\r\n", b" ", *(each + b"\r\n" for each in _RESPONSES)]
+_AUTH = [
+    *(name.encode() for name in MECHANISMS),
+    b"EXTERNAL =",
+    b"OAUTHBEARER " + _OAUTHBEARER,
+    b"XOAUTH2 " + _XOAUTH2,
+    SCRAM.encode() + b" " + _SCRAM,
+    PLUS.encode() + b" " + _PLUS,
+]
 _SAID = {
     "imap": [
         b"a STARTTLS\r\n",
@@ -65,8 +86,7 @@ _SAID = {
         b"{5+}\r\n",
         b"{999999999999999+}\r\n",
         b'g LOGIN alice "%hunter2\\""\r\n',
-        b"h AUTHENTICATE PLAIN\r\n",
-        b"i AUTHENTICATE LOGIN\r\n",
+        *(b"h AUTHENTICATE " + each + b"\r\n" for each in _AUTH),
         b"j AUTHENTICATE PLAIN " + _PLAIN + b"\r\n",
         b"k NOOP\r\n",
         b"l LOGOUT\r\n",
@@ -79,8 +99,7 @@ _SAID = {
         b"PASS " + SECRET + b"\r\n",
         b"APOP alice x\r\n",
         b"AUTH\r\n",
-        b"AUTH PLAIN\r\n",
-        b"AUTH LOGIN\r\n",
+        *(b"AUTH " + each + b"\r\n" for each in _AUTH),
         b"AUTH PLAIN " + _PLAIN + b"\r\n",
         b"NOOP\r\n",
         b"QUIT\r\n",
@@ -90,8 +109,7 @@ _SAID = {
         b"EHLO client.example\r\n",
         b"HELO client.example\r\n",
         b"EHLO \xcf\xca <\xc3\xbc>\r\n",
-        b"AUTH PLAIN\r\n",
-        b"AUTH LOGIN\r\n",
+        *(b"AUTH " + each + b"\r\n" for each in _AUTH),
         b"AUTH PLAIN " + _PLAIN + b"\r\n",
         b"MAIL FROM:<a@b.example> SIZE=10\r\n",
         b"RCPT TO:<c@d.example>\r\n",
@@ -143,7 +161,7 @@ _HEARD = {
         b"235 ok\r\n",
         b"535 5.7.8 " + SECRET + b"\r\n",
         b"454 4.7.0 " + _PLAIN + b"\r\n",
-        b"500 what: " + sasl.encode(SECRET) + b"\r\n",
+        b"500 what: " + challenge.encode(SECRET) + b"\r\n",
         b"250-",
     ],
 }
@@ -176,14 +194,14 @@ class Client:
         self._protocol = protocol
         self._channel = channel
         self._verdicts, self._answers = iter(verdicts), iter(answers)
-        offer = Offer("mail.example.org")
+        offer = Offer("mail.example.org", tuple(MECHANISMS))
         self.dialogue: Imap | Pop3 | Submission | Mx
         if protocol == "smtp":
-            self.dialogue = Submission(offer, channel, _BOUNDS, MessageRules(60, 2))
+            self.dialogue = Submission(offer, channel, _BOUNDS, MessageRules(60, 2), _CONNECTION)
         elif protocol == "mx":
             self.dialogue = Mx(offer, channel, _BOUNDS, MessageRules(60, 2))
         else:
-            self.dialogue = (Imap if protocol == "imap" else Pop3)(offer, channel, _BOUNDS)
+            self.dialogue = (Imap if protocol == "imap" else Pop3)(offer, channel, _BOUNDS, _CONNECTION)
         self._said(self.dialogue.greeting())
         self.over = False
 
@@ -205,10 +223,16 @@ class Client:
         return len(self.dialogue._buffer) + sum(len(each.data if isinstance(each, Literal) else each) for each in parts)
 
     def _told(self, event: ServerEvent | MailEvent | NeedData) -> None:
+        assert TOKEN not in repr(event) or isinstance(event, Body)
         match event:
-            case Authenticate(_, who):
+            case Authenticate(mechanism, who):
                 assert self._channel is Channel.ENCRYPTED and not isinstance(self.dialogue, Mx)
+                # Our nonces are our own: nobody here can have made a proof.
+                assert not isinstance(who, Proven) or (mechanism == EXTERNAL and who.user == "carol")
                 self._said(self.dialogue.send(Granted()) if next(self._verdicts, False) else self._refused(who))
+            case SecretNeeded():
+                assert self._channel is Channel.ENCRYPTED and not isinstance(self.dialogue, Mx)
+                self._said(self.dialogue.give(_SCRAM_SECRET if next(self._verdicts, False) else None))
             case Mail() | Rcpt() | Data() | EndOfData():
                 assert isinstance(self.dialogue, Smtp)
                 code = next(self._answers, 250)
@@ -233,15 +257,16 @@ class Client:
                 self._said(event.data)
         self.over = self.over or self.dialogue.state.name in ("GRANTED", "CLOSED")
 
-    def _refused(self, who: Credentials) -> bytes:
-        assert who.user and not isinstance(self.dialogue, Mx)
+    def _refused(self, who: Shown) -> bytes:
+        assert not isinstance(self.dialogue, Mx)
         return self.dialogue.send(Refused(Refusal.AUTHENTICATION_FAILED))
 
     def _said(self, data: bytes) -> None:
         assert data.endswith(b"\r\n")
         for line in data.split(b"\r\n")[:-1]:
             assert _LINES[self._protocol].fullmatch(line + b"\r\n"), line
-        assert SECRET not in data and _PLAIN not in data and sasl.encode(SECRET) not in data
+        assert SECRET not in data and TOKEN.encode() not in data
+        assert not any(each in data for each in (_PLAIN, challenge.encode(SECRET), _OAUTHBEARER, _XOAUTH2))
 
 
 @pytest.mark.parametrize("protocol", ["imap", "pop3", "smtp", "mx"])
@@ -304,7 +329,7 @@ def test_towards_a_backend(
 
 
 def _shows(text: str) -> bool:
-    forms = (SECRET, escaped(SECRET), _PLAIN, sasl.encode(SECRET))
+    forms = (SECRET, escaped(SECRET), _PLAIN, challenge.encode(SECRET))
     return any(form.decode() in text for form in forms)
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tlsgate.dialogue import sasl
+from tlsgate.dialogue import challenge
 from tlsgate.dialogue.backend import BackendDialogue, Outcome, SameLogin, Send, plain_response, refusal
 from tlsgate.dialogue.client import ClientFacts
 from tlsgate.dialogue.credentials import Credentials
@@ -132,7 +132,7 @@ def test_plain_names_no_other_identity() -> None:
 
 
 ACTING = SameLogin(Credentials("root", b"master"), act_as="ann")
-PLAIN = sasl.encode(b"ann\0root\0master")
+PLAIN = challenge.encode(b"ann\0root\0master")
 
 
 def _play(dialogue: BackendDialogue, *said: bytes) -> list[bytes]:

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tlsgate.dialogue.challenge import Challenge, SaslError
 from tlsgate.dialogue.external import External
 from tlsgate.dialogue.proofs import Proven
-from tlsgate.dialogue.sasl import Challenge, SaslError
 
 
 def test_the_certificate_says_who_and_the_client_as_whom() -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from tlsgate.dialogue.challenge import SaslError
 from tlsgate.dialogue.gs2 import Gs2Header, read_gs2, saslname
-from tlsgate.dialogue.sasl import SaslError
 
 
 @pytest.mark.parametrize(

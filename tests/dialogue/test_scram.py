@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.dialogue.scram_client import NONCE, client_final, client_first
+from tlsgate.dialogue.challenge import Challenge, SaslError
 from tlsgate.dialogue.events import LocalProtocolError
 from tlsgate.dialogue.proofs import Proven, Rejected, SecretWanted
-from tlsgate.dialogue.sasl import Challenge, SaslError
 from tlsgate.dialogue.scram import Scram
 from tlsgate.dialogue.scram_messages import read_client_final
 from tlsgate.dialogue.scram_secret import ScramSecret, decoy, from_password
@@ -34,7 +34,7 @@ def begun(exchange: Scram, header: str = "n,,", user: str = "user") -> bytes:
 
 
 def rejected(error: str, user: str | None = "user") -> Rejected:
-    return Rejected(Challenge(b"e=" + error.encode()), error, user)
+    return Rejected(Challenge(b"e=" + error.encode()), error, user, guessed=error == "invalid-proof")
 
 
 def test_the_exchange_of_the_rfc() -> None:

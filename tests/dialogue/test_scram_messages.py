@@ -6,7 +6,7 @@ import base64
 
 import pytest
 
-from tlsgate.dialogue.sasl import SaslError
+from tlsgate.dialogue.challenge import SaslError
 from tlsgate.dialogue.scram_messages import (
     LONGEST_MESSAGE,
     ScramError,

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tlsgate.dialogue.scram_secret import MOST_ITERATIONS, ScramSecret, decoy, from_password, read_secret
+from tlsgate.dialogue.scram_secret import MOST_ITERATIONS, ScramSecret, decoy, from_password, read_secret, written
 
 # Made by gsasl --mkpasswd and by libpass from the password "pencil".
 GSASL = (
@@ -26,6 +26,12 @@ def test_the_forms_that_files_have() -> None:
     assert read_secret(GSASL) == read_secret(GSASL.replace("SCRAM", "scram", 1))
     assert read_secret(GSASL) == from_password("pencil", b"0123456789abcdef", 4096)
     assert read_secret(LIBPASS) == from_password("pencil", b"0123456789ab", 4096)
+
+
+def test_what_is_written_is_read_again() -> None:
+    secret = from_password("pencil", b"0123456789abcdef", 4096)
+    assert written(secret) == GSASL
+    assert read_secret(written(secret)) == secret
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ C:   octets from the client (towards a backend: what we must send there)
 S:   octets that our side must send (towards a backend: what the backend sends)
 E:   an event that the dialogue must tell; its own octets, if any, follow as the next S: line
 B:   octets of a message that must be passed on (none are written where the message can't stand)
-V:   the answer to the event above: a verdict ("granted", "refused <reason>") or an SMTP reply
+V:   the answer to the event above: a verdict ("granted", "refused <reason>"), a SCRAM secret (the password that it
+     is of, "secret <password>", or "unavailable") or an SMTP reply
 T:   the TLS handshake: what follows is said to a new dialogue on an encrypted channel
 H:   the octets that must be handed over behind a login
 ==== ============================================================================================
@@ -18,11 +19,13 @@ Escapes: ``⏎`` CR LF, ``␊`` LF, ``␍`` CR, ``␀`` NUL, ``\\xNN`` any octet
 ``«base64 text»`` its base64. An event knows repetition only.
 
 Header keys: ``rows`` (of the list of attack cases), ``about``, ``channel`` (cleartext, encrypted), ``bounds``,
-``mechanisms``, ``capabilities`` (separated by ``|``); for messages ``size``, ``recipients``, ``longest_line`` ("any"
-for no bound), ``normalize``; ``require_tls`` for an MX; ``backend`` (the keywords that the backend of a mail session
-turns out to have, at the login or the first recipient); for backends ``login`` ("probe", "none" or "user secret"),
-``starttls``, ``known``, ``client`` (what is to be told of the client: words of key=value); and ``splits``, which
-segment edges mean something:
+``capabilities`` (separated by ``|``); of logins ``mechanisms`` (those are offered that the connection can carry),
+``exporter`` (octets for tls-exporter), ``certificate_user``, ``scope`` and ``openid_configuration`` (told of a token
+that isn't taken), where our nonce and salt are those of RFC 7677 3; for messages ``size``, ``recipients``,
+``longest_line`` ("any" for no bound), ``normalize``; ``require_tls`` for an MX; ``backend`` (the keywords that the
+backend of a mail session turns out to have, at the login or the first recipient); for backends ``login`` ("probe",
+"none" or "user secret"), ``starttls``, ``known``, ``client`` (what is to be told of the client: words of key=value);
+and ``splits``, which segment edges mean something:
 
 - ``any``: none does. All input may arrive in one piece or byte by byte, with the same events.
 - ``groups``: input must not run ahead of the answer to what was sent before, else any edge will do.

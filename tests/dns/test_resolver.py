@@ -63,6 +63,8 @@ async def side_by_side(*asked: Callable[[], Awaitable[Answer]]) -> list[Answer]:
         ("PTR", ("Mail.Example.Org.",), ("mail.example.org",)),
         ("MX", ("10 MX.example.org.",), ("10 mx.example.org",)),
         ("MX", ("0 .",), ("0 .",)),
+        ("SRV", ("10 5 993 IMAP.example.org.",), ("10 5 993 imap.example.org",)),
+        ("SRV", ("0 0 0 .",), ("0 0 0 .",)),
         ("TXT", ('"v=spf1 a" " -all \\228"',), ("v=spf1 a -all \xe4",)),
     ],
 )

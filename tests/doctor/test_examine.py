@@ -10,6 +10,7 @@ import trio
 import trustme
 
 from tests.config.files import completed, written
+from tests.dns_server import DnsServer, has
 from tests.doctor.smtp_server import SmtpServer
 from tlsgate.config import load
 from tlsgate.doctor.examine import examine
@@ -106,3 +107,19 @@ async def test_many_that_hang(nursery: trio.Nursery, tmp_path: Path) -> None:
     assert trio.current_time() - began < 20 * 0.2
     assert [each.about.rpartition(":")[2] for each in found] == [str(each) for each in ports]
     assert 1 < most <= 9  # 8, and one whose end we may not have heard of
+
+
+async def test_servers_that_the_dns_names(nursery: trio.Nursery, tmp_path: Path) -> None:
+    """Each server of a name is a finding of its own; a name that leads nowhere is one too."""
+    dns = await DnsServer().serve(nursery)
+    port = await port_of(nursery, SmtpServer(lambda _, __: ""))
+    dns.says("_mail._tcp.ours.test", "SRV", has(f"10 1 {port} localhost.", "20 1 1 localhost."))
+    text = _LISTENER.format(name="mx", protocol="mx", number=25, pool="mx")
+    text += '[pools.mx]\nbackends = [{ address = "srv:_mail._tcp.ours.test" }, { address = "srv:_x._tcp.ours.test" }]\n'
+    text += f'[dns]\nnameservers = ["127.0.0.1:{dns.port}"]\n'
+    found = of(await examine(prepared(tmp_path, text), None), "mx")
+    assert [(each.about, each.what.partition(";")[0]) for each in (found[0], *found[2:])] == [
+        (f"pool mx, backend localhost:{port}", "answers"),
+        ("pool mx, backend localhost:1", "can't be used: connect: Connection refused"),
+        ("pool mx, backend srv:_x._tcp.ours.test", "srv:_x._tcp.ours.test stands for no server"),
+    ]

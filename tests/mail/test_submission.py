@@ -13,14 +13,14 @@ import pytest
 import trio
 
 from tests.admission.clock import Clock
+from tests.auth.attempts import RightHere
 from tests.gate import DEFAULTS, Gate, gate, pool_of
-from tests.legacy_server import USER, LegacyServer, Smtp
+from tests.legacy_server import SECRET, USER, LegacyServer, Smtp
 from tests.mail.test_transaction import BODY, MAIL, RCPT, message
 from tests.redis_server import RedisServer
 from tests.state.test_valkey import redis as redis  # the fixture
 from tests.state.test_valkey import replicas
 from tests.state.test_valkey import started as started  # the fixture
-from tests.test_session import right_here
 from tlsgate.admission.rules import AddressRules
 from tlsgate.config import Limits, LoginMode, Protocol, Rate, TlsMode, WhenDown
 from tlsgate.dialogue.client import ClientFacts
@@ -230,7 +230,7 @@ async def test_who_logs_in_at_the_gateway_alone_is_held_to_its_addresses_too(nur
     server: LegacyServer = await nursery.start(LegacyServer(Smtp()).serve)
     pool = pool_of(server.address, login=LoginMode.NONE)
     aliases = read_aliases(f"{USER}: @example.org\n".encode())
-    async with gate(Protocol.SUBMISSION, TlsMode.IMPLICIT, pool, judge=right_here, senders=aliases) as running:
+    async with gate(Protocol.SUBMISSION, TlsMode.IMPLICIT, pool, judge=RightHere(SECRET), senders=aliases) as running:
         client = await running.logged_in()
         assert (await client.ask(b"MAIL FROM:<eve@example.net>")).startswith(b"550 5.7.1 ")
         assert (await message(client)).startswith(b"250 ")

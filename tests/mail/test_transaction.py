@@ -15,11 +15,11 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.admission.look_ups import mx_screener
+from tests.auth.attempts import RightHere
 from tests.dns_server import DnsServer
 from tests.gate import DEFAULTS, Client, Gate, gate, limits, pool_of
-from tests.legacy_server import LegacyServer, Script, Smtp, Talk, behind_trace, closing, resetting
+from tests.legacy_server import SECRET, LegacyServer, Script, Smtp, Talk, behind_trace, closing, resetting
 from tests.mail.surbl.told import ZONE, Told
-from tests.test_session import right_here
 from tlsgate.admission.look_ups import Checks
 from tlsgate.admission.rules import AddressRules
 from tlsgate.config import Limits, LoginMode, Protocol, Screening, TlsMode
@@ -176,7 +176,7 @@ async def test_a_backend_without_size_is_not_shown_the_parameter(nursery: trio.N
 async def test_a_trusting_backend_is_not_shown_auth_either(nursery: trio.Nursery) -> None:
     server: LegacyServer = await nursery.start(LegacyServer(Smtp(keywords=(b"SIZE",))).serve)
     pool = pool_of(server.address, login=LoginMode.NONE)
-    async with gate(Protocol.SUBMISSION, TlsMode.IMPLICIT, pool, judge=right_here) as running:
+    async with gate(Protocol.SUBMISSION, TlsMode.IMPLICIT, pool, judge=RightHere(SECRET)) as running:
         client = await running.logged_in()
         assert (await client.ask(MAIL + b" AUTH=<>")).startswith(b"250 ")
         assert MAIL + b"\r\n" in server.talks[0].heard

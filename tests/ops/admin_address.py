@@ -17,9 +17,12 @@ from tlsgate.admission.bans import Ban, Bans
 from tlsgate.config import Address, HostPort, LogFormat, LogLevel
 from tlsgate.controls import Controls
 from tlsgate.ops.admin import serve_admin
+from tlsgate.ops.gateway_view import GatewayView, ReloadView
 from tlsgate.ops.health import Health
 from tlsgate.ops.log import EventLog
 from tlsgate.ops.metrics import Metrics
+from tlsgate.ops.pool_view import PoolView
+from tlsgate.ops.session_view import Page, Wanted
 from tlsgate.ops.token import Token
 from tlsgate.sockets import bind
 
@@ -86,17 +89,54 @@ class Admin:
         self, method: str, path: str, headers: Mapping[str, str] | None = None, body: bytes | None = None
     ) -> Answer:
         """One request with these headers; its Host is localhost if they have none."""
+        return await asked(self.family, self.place, method, path, headers, body)
 
-        def exchange() -> Answer:
-            connection = _Connection(self.family, self.place)
-            try:
-                connection.request(method, path, body, dict(headers or {}))
-                response = connection.getresponse()
-                return Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())
-            finally:
-                connection.close()
 
-        return await trio.to_thread.run_sync(exchange, limiter=trio.CapacityLimiter(1))
+async def asked(
+    family: int,
+    place: Any,
+    method: str,
+    path: str,
+    headers: Mapping[str, str] | None = None,
+    body: bytes | None = None,
+) -> Answer:
+    """The answer to one request to what listens at ``place``."""
+
+    def exchange() -> Answer:
+        connection = _Connection(family, place)
+        try:
+            connection.request(method, path, body, dict(headers or {}))
+            response = connection.getresponse()
+            return Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())
+        finally:
+            connection.close()
+
+    return await trio.to_thread.run_sync(exchange, limiter=trio.CapacityLimiter(1))
+
+
+class Nowhere:
+    """No gateway: for what is answered without one."""
+
+    async def report(self) -> None:
+        """There are no metrics elsewhere."""
+
+    async def state(self) -> GatewayView:
+        raise NotImplementedError
+
+    async def pools(self) -> list[PoolView]:
+        raise NotImplementedError
+
+    async def sessions(self, wanted: Wanted) -> Page:
+        raise NotImplementedError
+
+    async def kick(self, wanted: Wanted) -> int:
+        raise NotImplementedError
+
+    async def drain(self) -> bool:
+        raise NotImplementedError
+
+    async def reload(self) -> ReloadView | None:
+        raise NotImplementedError
 
 
 LOOPBACK = HostPort("127.0.0.1", 0)
@@ -109,7 +149,7 @@ async def serving(address: Address = LOOPBACK, token: Token | None = None) -> As
     told = Told()
     listening = bind(address)
     admin = Admin(listening.family, listening.getsockname(), Metrics(log), Health(), Bans(told), told, token)
-    controls = Controls(admin.bans, lambda: admin.token)
+    controls = Controls(admin.bans, lambda: admin.token, Nowhere())
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(serve_admin, listening, admin.metrics.registry, admin.health, controls, log)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from tests.ops.admin_address import Admin, Told, serving
+from tests.ops.admin_address import Admin, Nowhere, Told, serving
 from tlsgate.admission.bans import Bans
 from tlsgate.config import LogFormat, LogLevel, UnixPath
 from tlsgate.controls import Controls
@@ -91,7 +91,7 @@ async def test_a_fault_ends_the_admin_address_alone_and_is_logged() -> None:
     written = io.BytesIO()
     log = EventLog(written, LogFormat.JSON, LogLevel.INFO)
     try:
-        controls = Controls(Bans(Told()), lambda: None)
+        controls = Controls(Bans(Told()), lambda: None, Nowhere())
         with socket.socket() as not_listening, trio.fail_after(10):
             await serve_admin(not_listening, Metrics(log).registry, Health(), controls, log)
     finally:

@@ -161,6 +161,7 @@ class Relay:
         to_client: bytes = b"",
         idle_timeout: float = 1800,
         on_end: Callable[[Relayed], None] | None = None,
+        farewell: bytes = b"",
     ) -> None:
         self.pump.add(
             *session.streams,
@@ -168,6 +169,8 @@ class Relay:
             to_client=to_client,
             idle_timeout=idle_timeout,
             on_end=on_end or session.ended,
+            about=session,
+            farewell=farewell,
         )
 
     async def relayed(

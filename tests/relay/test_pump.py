@@ -14,7 +14,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.relay.peers import End, Kind, Relay, Session
 from tests.tls.peer import connected_pair
-from tlsgate.relay import Pump, Relayed, pump
+from tlsgate.relay import Pump, Relayed, Relaying, pump
 from tlsgate.tls.stream import RECORD, PlainStream, TlsStream
 from tlsgate.tls.waits import waits
 
@@ -400,6 +400,72 @@ async def test_end_all_ends_every_session_once_and_tells_the_clients(relay: Rela
         with trio.fail_after(10):
             assert await session.client.receive() == b""
     relay.assert_empty()
+
+
+def _relaying(relay: Relay, session: Session) -> Relaying:
+    (found,) = [each for each in relay.pump.sessions() if each.about is session]
+    return found
+
+
+async def test_octets_of_sessions_that_live_are_known(relay: Relay) -> None:
+    one, other = await relay.relayed(), await relay.relayed()
+    await one.client.send(b"a NOOP\r\n")
+    assert await one.backend.receive_exactly(8) == b"a NOOP\r\n"
+    await one.backend.send(b"a OK\r\n")
+    assert await one.client.receive_exactly(6) == b"a OK\r\n"
+    assert [_relaying(relay, each).octets for each in (one, other)] == [(8, 6), (0, 0)]
+
+
+async def test_who_is_dismissed_is_told_in_a_quiet_moment(mock_clock: MockClock, relay: Relay) -> None:
+    """Right behind an octet an answer may be on its way: then the line would be taken for a part of it."""
+    session = await relay.session()
+    relay.add(session, farewell=b"* BYE\r\n")
+    relaying = _relaying(relay, session)
+    await session.backend.send(b"* 1 EXISTS\r\n")
+    assert await session.client.receive_exactly(12) == b"* 1 EXISTS\r\n"
+    relay.pump.dismiss(relaying, at_once=False)
+    assert not session.ends
+    mock_clock.jump(0.25)
+    relay.pump.dismiss(relaying, at_once=False)
+    assert await session.client.receive_all() == b"* BYE\r\n"
+    assert await session.backend.receive() == b""
+    assert (await session.outcome()).reason == "kicked"
+    relay.pump.dismiss(relaying, at_once=True)  # who has ended meanwhile
+    assert len(session.ends) == 1
+    relay.assert_empty()
+
+
+@pytest.mark.parametrize("said", [b"* 1 FETCH (BODY[] {9}\r\nha", b"+", b"a"])
+async def test_who_is_dismissed_within_a_line_is_told_nothing(mock_clock: MockClock, relay: Relay, said: bytes) -> None:
+    session = await relay.session()
+    relay.add(session, farewell=b"* BYE\r\n")
+    await session.backend.send(said)
+    assert await session.client.receive_exactly(len(said)) == said
+    mock_clock.jump(0.25)
+    relay.pump.dismiss(_relaying(relay, session), at_once=True)
+    assert await session.client.receive_all() == b""
+    relay.assert_empty()
+
+
+async def test_who_is_dismissed_with_octets_on_the_way_to_it_gets_no_line_behind_them(
+    mock_clock: MockClock, relay: Relay
+) -> None:
+    """They would be a part of what was cut off."""
+    session = await relay.session(Kind.PLAIN, buffers=(SMALL, SMALL))
+    relay.add(session, to_client=bytes(MiB) + b"\r\n", farewell=b"* BYE\r\n")
+    mock_clock.jump(0.25)
+    assert relay.pump.backlog
+    relay.pump.dismiss(_relaying(relay, session), at_once=True)
+    assert b"BYE" not in await session.client.receive_all()
+    relay.assert_empty()
+
+
+async def test_who_has_no_farewell_is_dismissed_without_waiting(relay: Relay) -> None:
+    session = await relay.relayed()
+    await session.backend.send(b"+OK\r\n")
+    assert await session.client.receive_exactly(5) == b"+OK\r\n"
+    relay.pump.dismiss(_relaying(relay, session), at_once=False)
+    assert await session.client.receive_all() == b""
 
 
 async def test_a_pump_that_is_cancelled_ends_its_sessions_and_takes_no_more(tmp_path: Path) -> None:

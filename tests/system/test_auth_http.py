@@ -21,9 +21,10 @@ from cryptography import x509
 from tests.system.certificates import Certificate
 from tests.system.nginx import Nginx, nginx
 from tests.system.peers import HOST
+from tlsgate.auth.attempt import Proxied, Secured
 from tlsgate.auth.auth_http import AuthHttp
 from tlsgate.auth.auth_http_answer import Allowed, Denied, Unavailable
-from tlsgate.auth.auth_http_request import Envelope, External, Proxied, Question, Secured
+from tlsgate.auth.auth_http_request import Envelope, External, Question
 from tlsgate.auth.certificate_facts import certificate_facts
 from tlsgate.config import HostPort, Protocol, Url
 from tlsgate.dialogue.client import Endpoint
@@ -62,7 +63,7 @@ class Recorder:
 
 
 @contextmanager
-def recorder() -> Iterator[Recorder]:
+def recorder(port: int = 0) -> Iterator[Recorder]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
@@ -77,7 +78,7 @@ def recorder() -> Iterator[Recorder]:
         def log_message(self, *_: object) -> None:
             pass
 
-    with ThreadingHTTPServer((HOST, 0), Handler) as server:
+    with ThreadingHTTPServer((HOST, port), Handler) as server:
         record = Recorder(server.server_address[1])
         thread = threading.Thread(target=server.serve_forever)
         thread.start()

@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import msgspec
 import pytest
@@ -26,18 +27,32 @@ from tlsgate.admission.rules import AddressRules
 from tlsgate.arrival import Arrival
 from tlsgate.ops.fleet_trace import FleetTrace
 from tlsgate.ops.metrics import Metrics
+from tlsgate.ops.session_view import Wanted
 from tlsgate.prepared import Prepared
 from tlsgate.workers.channel import Channel
 from tlsgate.workers.counts import Counts, dump_metrics
 from tlsgate.workers.fleet import Fleet
-from tlsgate.workers.messages import Ask, Connection, Counted, Left, Ready, Report, Retire, Tell, ToParent, ToWorker
+from tlsgate.workers.messages import (
+    Ask,
+    Connection,
+    Counted,
+    Done,
+    Left,
+    Order,
+    Ready,
+    Report,
+    Retire,
+    Tell,
+    ToParent,
+    ToWorker,
+)
 from tlsgate.workers.process import CannotStart
 from tlsgate.workers.spawner import Spawner, SpawnFault
 
 
 @dataclass(eq=False)
 class Script:
-    """A worker. ``answers``: whether it gives signs of life."""
+    """A worker. ``answers``: whether it gives signs of life. ``orders``: what it answers to them, if anything."""
 
     process: subprocess.Popen[bytes]
     channel: Channel
@@ -45,6 +60,7 @@ class Script:
     answers: bool = True
     connections: list[int] = field(default_factory=list)
     retired: list[Retire] = field(default_factory=list)
+    orders: dict[str, Any] = field(default_factory=dict)
 
     async def play(self, ready: bool) -> None:
         if ready:
@@ -57,6 +73,8 @@ class Script:
                     self.connections.append(handle)
                 case Report() if self.answers:
                     self.say(Counted(dump_metrics(Metrics(Log()))))
+                case Order(number, what) if what in self.orders:
+                    self.say(Done(number, self.orders[what]))
                 case Retire() as retire:
                     self.retired.append(retire)
                     if not self.connections:
@@ -435,3 +453,33 @@ async def test_nothing_is_started_once_it_stops(mock_clock: MockClock) -> None:
         await own.pass_time(3)
         assert own.living == [stays]
         assert len(own.scripts.all) == 2
+
+
+# -- orders ----------------------------------------------------------------------------------------------
+
+
+async def test_workers_that_answer_nothing_or_nonsense_are_counted_and_hold_nobody_up(mock_clock: MockClock) -> None:
+    """One that hangs must not keep an admin from the sessions of the others."""
+    async with house(mock_clock, 3) as own:
+        own.scripts.all[0].orders = {"kick": 4}
+        own.scripts.all[1].orders = {"kick": "four"}
+        found: list[tuple[list[int], int]] = []
+
+        async def ask() -> None:
+            found.append(await own.fleet.order("kick", Wanted(user="ann"), int, 2.0))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ask)
+            await own.pass_time(2.5)
+        assert found == [([4], 2)]
+
+
+async def test_workers_are_shown_as_they_are(mock_clock: MockClock) -> None:
+    async with house(mock_clock, 2) as own:
+        assert own.connect()
+        shown = own.fleet.views()
+        assert {each.pid for each in shown} == {each.process.pid for each in own.living}
+        assert sorted(each.sessions for each in shown) == [0, 1]
+        assert {each.phase for each in shown} == {"serving"}
+        own.fleet.retire_all()
+        assert {each.phase for each in own.fleet.views()} <= {"ending"}

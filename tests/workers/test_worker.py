@@ -8,16 +8,21 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 import trio
 
 from tests.gate import Client
-from tests.legacy_server import LegacyServer, imap
+from tests.legacy_server import USER, LegacyServer, imap
 from tests.test_gateway import at, config, reading
 from tlsgate.admission.rules import Standing
 from tlsgate.config import LogFormat, LogLevel, Protocol
 from tlsgate.ops.log import EventLog
+from tlsgate.ops.metrics import Metrics
+from tlsgate.ops.pool_view import PoolView
+from tlsgate.ops.session_view import Page, Wanted
+from tlsgate.serving import Serving
 from tlsgate.sockets import socket_key
 from tlsgate.workers.channel import Channel, pair
 from tlsgate.workers.messages import (
@@ -26,14 +31,19 @@ from tlsgate.workers.messages import (
     Ask,
     Connection,
     Counted,
+    Done,
     Left,
+    Order,
     Ready,
     Report,
     Retire,
     ToParent,
     ToWorker,
 )
+from tlsgate.workers.orders import LONGEST, carry_out
 from tlsgate.workers.worker import Worker
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -58,6 +68,14 @@ class Parent:
                 self.say(Answer(message.id, {"handshake": True, "before_login": 0.0}.get(message.what)))
             self.more.set()
             self.more = trio.Event()
+
+    async def done(self, number: int, kind: type[T]) -> T:
+        """What it answers to an order."""
+        while True:
+            for message in self.heard:
+                if isinstance(message, Done) and message.id == number:
+                    return msgspec.convert(message.value, kind)
+            await self.more.wait()
 
     async def next(self, kind: type[ToParent]) -> ToParent:
         """The first of its kind that isn't taken yet."""
@@ -174,3 +192,61 @@ async def test_it_tells_what_it_has_counted(tmp_path: Path) -> None:
         counted = await parent.next(Counted)
         assert isinstance(counted, Counted)
         assert msgspec.msgpack.decode(counted.dumped)["listeners"]["imaps"]["connections"] == [[["accepted"], 1]]
+
+
+# -- orders ----------------------------------------------------------------------------------------------
+
+
+async def test_it_tells_of_its_sessions_and_pools_and_ends_sessions(tmp_path: Path) -> None:
+    async with worker(tmp_path) as parent:
+        client, other = await parent.log_in(1), await parent.log_in(2)
+        parent.say(Order(1, "sessions", Wanted(user=USER)))
+        page = await parent.done(1, Page)
+        assert page.total == 2
+        assert [each.client_port for each in page.sessions] == [4000, 4000]
+        parent.say(Order(2, "kick", Wanted(id=page.sessions[0].id)))
+        assert await parent.done(2, int) == 1
+        assert (await client.line()).startswith(b"* BYE ")
+        assert (await other.ask(b"n NOOP")).startswith(b"n OK")
+        parent.say(Order(3, "pool", "imap"))
+        pool = await parent.done(3, PoolView)
+        assert [each.connections for each in pool.backends] == [1]
+        parent.say(Order(4, "pool", "nonesuch"))
+        assert await parent.done(4, object) is None
+        other.close()
+
+
+async def test_an_order_that_it_cannot_read_ends_no_session(tmp_path: Path) -> None:
+    async with worker(tmp_path) as parent:
+        client = await parent.log_in(1)
+        for number, (what, argument) in enumerate(
+            [("kick", Wanted(id="x" * 2000)), ("sessions", Wanted(client="nobody")), ("sessions", 7), ("dance", None)]
+        ):
+            parent.say(Order(number, what, argument))
+            assert await parent.done(number, object) is None
+        assert (await client.ask(b"n NOOP")).startswith(b"n OK")
+        client.close()
+
+
+async def test_the_longest_answer_passes_the_channel() -> None:
+    """A packet that is too large for the channel would end the worker, and all its sessions."""
+    ours, its = pair()
+    async with trio.open_nursery() as nursery:
+        sending, receiving = Channel(its), Channel(ours)
+        nursery.start_soon(sending.run)
+        sending.send(bytes(LONGEST))
+        with trio.fail_after(5):
+            assert len((await receiving.receive())[0]) == LONGEST
+        nursery.cancel_scope.cancel()
+    sending.close()
+    receiving.close()
+
+
+async def test_what_does_not_fit_a_packet_is_answered_by_nothing() -> None:
+    class Talkative(Serving):
+        def pool(self, name: str) -> PoolView | None:
+            return PoolView(name, "x" * LONGEST, [])
+
+    log = EventLog(io.BytesIO(), LogFormat.JSON, LogLevel.INFO)
+    assert await carry_out(Order(1, "pool", "p"), Talkative(log, Metrics(log))) == Done(1, None)
+    log.close()

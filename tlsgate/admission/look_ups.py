@@ -10,7 +10,7 @@ import trio
 
 from tlsgate import config
 from tlsgate.admission.dnsbl import DnsblTrace, DnsLists
-from tlsgate.config import Action, ClientAddress, Config, Protocol, pools_behind
+from tlsgate.config import Action, ClientAddress, Config, Protocol, mapped_pools, pools_behind
 from tlsgate.dns import Resolver
 from tlsgate.dns.resolver import ResolverTrace
 
@@ -40,7 +40,7 @@ class Checks:
         mx = listener.protocol is Protocol.MX
         mail = mx or listener.protocol is Protocol.SUBMISSION
         screening = settings.screening
-        reached = pools_behind(listener, settings.routes)
+        reached = pools_behind(listener, settings.routes, mapped_pools(settings, listener.protocol))
         told = any(settings.pools[name].client_address is ClientAddress.XCLIENT for name in reached)
         return cls(
             dnsbl=mail and any(listener.protocol in each.protocols for each in settings.dnsbl),

@@ -72,8 +72,13 @@ class Visit:
             self._under_way = False
             self._desk.penalties.ended(self.entry.client)
 
-    async def failed(self, user: str, secret: bytes) -> None:
-        """A login was refused for what was shown."""
+    @property
+    def under_way(self) -> bool:
+        """Whether an attempt has had its turn, and isn't judged yet."""
+        return self._under_way
+
+    async def failed(self, user: str | None, secret: bytes) -> None:
+        """A login was refused for what was shown. ``user``: None for a token that names nobody."""
         await self._failed(user, secret)
 
     async def mistaken(self, user: str | None, mistake: str) -> None:

@@ -8,7 +8,7 @@ from tlsgate.auth.auth_http_answer import Again, Allowed, Denied, Unavailable, r
 from tlsgate.auth.auth_http_request import Question, request_headers
 from tlsgate.config import Url
 from tlsgate.http.client import Client
-from tlsgate.http.message import HttpError
+from tlsgate.http.message import Headers, HttpError
 
 PATIENCE = 15.0
 """Seconds for an answer, what the server makes us wait (Auth-Status: WAIT) included."""
@@ -17,15 +17,16 @@ _SHORTEST_WAIT = 1
 
 
 class AuthHttp:
-    """``client``: asks, and keeps connections; https where the ``url`` is."""
+    """``client``: asks, and keeps connections; https where the ``url`` is. ``headers``: sent beside nginx's."""
 
-    def __init__(self, client: Client, url: Url) -> None:
+    def __init__(self, client: Client, url: Url, headers: Headers = ()) -> None:
         self._client = client
         self._url = url
+        self._headers = headers
 
     async def ask(self, question: Question) -> Allowed | Denied | Unavailable:
         """Never raises but for cancellation."""
-        headers = request_headers(question)
+        headers = (*request_headers(question), *self._headers)
         deadline = trio.current_time() + PATIENCE
         while True:
             try:

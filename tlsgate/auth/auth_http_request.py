@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
-from tlsgate.auth.certificate_facts import CertificateFacts
+from tlsgate.auth.attempt import Proxied, Secured
 from tlsgate.config import Protocol
 from tlsgate.dialogue.client import Endpoint, NoName
 from tlsgate.dialogue.credentials import Credentials
@@ -41,24 +41,6 @@ class Envelope:
     def __post_init__(self) -> None:
         if _CONTROL.search(self.helo + self.mail_command + self.rcpt_command):
             raise ValueError("control character in an envelope")
-
-
-@dataclass(frozen=True, slots=True)
-class Secured:
-    """A client's TLS, in OpenSSL's words. ``asks``: whether clients are asked for a ``certificate``, verified."""
-
-    version: str
-    cipher: str
-    asks: bool = False
-    certificate: CertificateFacts | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Proxied:
-    """What a PROXY header said: the client's end of its connection to the load balancer, and the end it reached."""
-
-    source: Endpoint
-    destination: Endpoint
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from tlsgate.auth.judgement import Finding
+from tlsgate.auth.attempt import Attempt
+from tlsgate.auth.judgement import Judgement, Undecided
 from tlsgate.dialogue.credentials import Credentials
 from tlsgate.dialogue.events import Refusal, Refused
 
 
-async def judge(shown: Credentials) -> Finding | Refused:
+async def judge(attempt: Attempt) -> Judgement | None:
     """Only the backend can tell. To act as somebody else needs a source that can allow it; this one can't."""
+    shown = attempt.shown
+    if not isinstance(shown, Credentials):
+        return None
     if shown.authzid not in ("", shown.user):
         return Refused(Refusal.AUTHORIZATION_FAILED)
-    return Finding.UNDECIDED
+    return Undecided(shown)

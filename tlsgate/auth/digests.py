@@ -12,6 +12,8 @@ import hashlib
 import hmac
 from dataclasses import dataclass
 
+from tlsgate.dialogue.saslprep import saslprep
+
 
 @dataclass(frozen=True, slots=True)
 class Digest:
@@ -70,9 +72,20 @@ class ScramKeys:
 
     def matches(self, secret: bytes, text: str) -> bool:
         iterations, salt, stored, _ = _scram_parts(text)
-        salted = hashlib.pbkdf2_hmac(self.algorithm, secret, salt, iterations)
-        client_key = hmac.digest(salted, b"Client Key", self.algorithm)
-        return hmac.compare_digest(hashlib.new(self.algorithm, client_key).digest(), stored)
+        for form in {secret, _prepared(secret)}:  # what was typed is hashed by Dovecot, prepared by others
+            salted = hashlib.pbkdf2_hmac(self.algorithm, form, salt, iterations)
+            client_key = hmac.digest(salted, b"Client Key", self.algorithm)
+            if hmac.compare_digest(hashlib.new(self.algorithm, client_key).digest(), stored):
+                return True
+        return False
+
+
+def _prepared(secret: bytes) -> bytes:
+    """As RFC 5802 2.2 wants it, if it can be."""
+    try:
+        return saslprep(secret.decode()).encode()
+    except ValueError:
+        return secret
 
 
 _MOST_ROUNDS = 100_000_000

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import codecs
 import io
+import secrets
 from collections.abc import Iterator
 
 from passlib.hash import argon2  # type: ignore[import-untyped]
 
 from tlsgate.auth.hashes import read_hash
-from tlsgate.auth.passwd import read_users
+from tlsgate.auth.passwd import APP_PASSWORDS_ONLY, read_users
+from tlsgate.auth.scram_shape import ITERATIONS, SALT, SCHEME
 from tlsgate.dialogue.credentials import Credentials, CredentialsError
+from tlsgate.dialogue.scram_secret import from_password, written
 
 # RFC 9106's Argon2id by what OWASP holds to be the least: 19 MiB, where its default of 64 MiB would be taken for each
 # login under way. bcrypt would look at 72 octets only.
 _ARGON2ID = argon2.using(type="ID", time_cost=2, memory_cost=19456, parallelism=1)
+ARGON2ID = "ARGON2ID"
+SCHEMES = (ARGON2ID, SCHEME)
 # A gateway takes a file that has become empty for one that somebody is about to write, and goes on with the old one.
-_NOBODY = b"# nobody\n"
+NOBODY = b"# nobody\n"
 
 
 class CannotEdit(Exception):
@@ -35,9 +40,22 @@ def check_name(name: str) -> None:
         raise CannotEdit('no line of a users file can have a name with ":" in it, or "#" before it')
 
 
-def hashed(secret: bytes) -> str:
-    """The secret as a line has it. Takes a moment, and 19 MiB."""
-    return f"{{ARGON2ID}}{_ARGON2ID.hash(secret)}"
+def hashed(secret: bytes, scheme: str) -> str:
+    """The secret as a line has it, by one of SCHEMES. Takes a moment, and 19 MiB. Raises CannotEdit."""
+    if scheme == ARGON2ID:
+        return f"{{ARGON2ID}}{_ARGON2ID.hash(secret)}"
+    try:
+        return written(from_password(secret.decode(), secrets.token_bytes(SALT), ITERATIONS))
+    except UnicodeDecodeError:
+        raise CannotEdit("a password for SCRAM must be UTF-8") from None
+    except ValueError as fault:
+        raise CannotEdit(f"the password can't be used by SCRAM: {fault}") from None
+
+
+def scheme_of(data: bytes, name: str) -> str:
+    """The one of SCHEMES for a new password of ``name``: who has logged in by SCRAM goes on so."""
+    stored = read_users(data).hashes.get(name)
+    return SCHEME if stored is not None and stored.scheme == SCHEME else ARGON2ID
 
 
 def added(data: bytes, name: str, text: str) -> bytes:
@@ -50,8 +68,8 @@ def added(data: bytes, name: str, text: str) -> bytes:
 
 def changed(data: bytes, name: str, text: str) -> bytes:
     """With another hash for ``name``, and what is behind it in the line as before. Raises CannotEdit."""
-    hashes = read_users(data).hashes
-    if name in hashes and hashes[name] is None:
+    users = read_users(data)
+    if name in users.hashes and not users.lets_in(name):
         raise CannotEdit("is locked; take the lock out of the line first")
     lines = list(_lines(data))
     at = next((at for at, line in enumerate(lines) if _is_of(line, name)), None)
@@ -69,13 +87,16 @@ def removed(data: bytes, name: str) -> bytes:
     kept = [line for line in lines if not _is_of(line, name)]
     if len(kept) == len(lines):
         raise CannotEdit("is not there")
-    return _bom(data) + b"".join(kept) or _NOBODY
+    return _bom(data) + b"".join(kept) or NOBODY
 
 
 def _useful(data: bytes, name: str, text: str) -> bytes:
     """The same text. Raises CannotEdit if ``text`` isn't what lets ``name`` in by it."""
     users = read_users(data)
-    if users.hashes.get(name) == read_hash(text):
+    if text == APP_PASSWORDS_ONLY:
+        if name in users.app_passwords_only:
+            return data
+    elif users.hashes.get(name) == read_hash(text):
         return data
     number = next(number for number, line in enumerate(_lines(data), start=1) if _is_of(line, name))
     fault = next((each.text for each in users.faults if each.line == number), "it can't be used")

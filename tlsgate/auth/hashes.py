@@ -10,6 +10,7 @@ import bcrypt
 from passlib import hash as handlers  # type: ignore[import-untyped]
 
 from tlsgate.auth.digests import Digest, Pbkdf2, ScramKeys
+from tlsgate.auth.weak_hashes import is_weak
 
 
 class Kind(Protocol):
@@ -21,10 +22,16 @@ class Kind(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class PasswordHash:
-    """One user's. Kinds that are equal cost the same, but for their rounds."""
+    """One user's. Kinds that are equal cost the same, but for their rounds. ``scheme``: by its name in Dovecot."""
 
     kind: Kind
     text: str = field(repr=False)
+    scheme: str
+
+    @property
+    def weak(self) -> bool:
+        """Whether it is easily guessed by who has the file."""
+        return is_weak(self.scheme, self.text)
 
     def matches(self, secret: bytes) -> bool:
         """Whether ``secret`` is the password. Takes up to a second, and memory: not for the trio loop."""
@@ -86,6 +93,23 @@ _CRYPTS: dict[str, Kind] = {
     "$scrypt$": Crypt(handlers.scrypt),
     "$sha1$": Crypt(handlers.sha1_crypt),
 }
+_CRYPT_NAMES = {
+    "": "DES-CRYPT",
+    "$1$": "MD5-CRYPT",
+    "$5$": "SHA256-CRYPT",
+    "$6$": "SHA512-CRYPT",
+    "$2a$": "BLF-CRYPT",
+    "$2b$": "BLF-CRYPT",
+    "$2y$": "BLF-CRYPT",
+    "$apr1$": "APR1",
+    "$argon2i$": "ARGON2I",
+    "$argon2id$": "ARGON2ID",
+    "$pbkdf2$": "PBKDF2",
+    "$pbkdf2-sha256$": "PBKDF2-SHA256",
+    "$pbkdf2-sha512$": "PBKDF2-SHA512",
+    "$scrypt$": "SCRYPT",
+    "$sha1$": "SHA1-CRYPT",
+}
 # Schemes whose hash is a crypt string, and how it may begin there.
 _CRYPT_SCHEMES: dict[str, tuple[str, ...]] = {
     "CRYPT": tuple(_CRYPTS),
@@ -125,6 +149,10 @@ for _name in ("argon2", "scrypt", "des_crypt", "md5_crypt", "sha1_crypt", "sha25
     getattr(handlers, _name).get_backend()
 
 
+def _start(text: str) -> str:
+    return text[: text.find("$", 1) + 1] if text.startswith("$") else ""
+
+
 def is_locked(text: str) -> bool:
     """Whether this is what tools write for an account without a login: nothing, or "!" or "*" before the hash."""
     _, rest = _split(text)
@@ -136,13 +164,20 @@ def read_hash(text: str) -> PasswordHash:
     scheme, rest = _split(text)
     kind = _kind(scheme, rest)
     kind.check(rest)
-    return PasswordHash(kind, rest)
+    return PasswordHash(kind, rest, _named(scheme, rest))
 
 
 def _split(text: str) -> tuple[str, str]:
     """The scheme, "CRYPT" without one, and the hash."""
     scheme, closed, rest = text.partition("}")
     return (scheme[1:].upper(), rest) if closed and scheme.startswith("{") else ("CRYPT", text)
+
+
+def _named(scheme: str, text: str) -> str:
+    """One name for what is the same: a crypt string's is that of its kind."""
+    if scheme in _CRYPT_SCHEMES or (scheme == "MD5" and text.startswith("$")):
+        return _CRYPT_NAMES[_start(text)]
+    return scheme
 
 
 def _kind(scheme: str, text: str) -> Kind:
@@ -153,7 +188,7 @@ def _kind(scheme: str, text: str) -> Kind:
     if scheme == "MD5":  # Dovecot's is MD5-CRYPT, LDAP's a digest
         scheme = "MD5-CRYPT" if text.startswith("$") else "LDAP-MD5"
     if scheme in _CRYPT_SCHEMES:
-        start = text[: text.find("$", 1) + 1] if text.startswith("$") else ""
+        start = _start(text)
         if start in _CRYPT_SCHEMES[scheme]:
             return _CRYPTS[start]
         raise ValueError("its hash is of another kind, or of none that is known here")

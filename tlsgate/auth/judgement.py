@@ -1,53 +1,92 @@
-"""What a source says of credentials, and what follows from it towards the backend: the one place that decides it."""
+"""What a source says of a login, and what follows from it towards the backend: the one place that decides it."""
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from tlsgate.auth.master import Master, UnfitName
-from tlsgate.config import LoginMode
+from tlsgate.auth.attempt import Attempt
+from tlsgate.auth.master import Master
+from tlsgate.auth.stored_secrets import StoredSecret
+from tlsgate.auth.user_names import UnfitName
+from tlsgate.config import HostPort, LoginMode
 from tlsgate.dialogue.backend import NoLogin, SameLogin
 from tlsgate.dialogue.client import ClientFacts
 from tlsgate.dialogue.credentials import Credentials
 from tlsgate.dialogue.events import ABOUT_CREDENTIALS, Refusal, Refused
 
 
-class Finding(enum.Enum):
-    """What a source has found that doesn't refuse."""
+@dataclass(frozen=True, slots=True)
+class Right:
+    """A source has checked what was shown itself. ``user``: who it is.
 
-    RIGHT = enum.auto()  # it has checked the secret itself
-    UNDECIDED = enum.auto()  # only the backend's own login can tell
-    UNAVAILABLE = enum.auto()  # it should know, and can't tell now
+    ``login``: for the backend, in the place of what was shown. ``server``: the backend, where the source names one;
+    ``pool``: the pool, likewise. ``label``: of the app password that was shown. ``weak``: what kind of hash the
+    password has, if that is one that is soon guessed.
+    """
+
+    user: str
+    login: Credentials | None = None
+    server: HostPort | None = None
+    pool: str = ""
+    label: str = ""
+    weak: str = ""
 
 
-Judge = Callable[[Credentials], Awaitable[Finding | Refused]]
+@dataclass(frozen=True, slots=True)
+class Undecided:
+    """Only the backend's own login can tell, with the client's own credentials."""
+
+    login: Credentials
+
+
+@dataclass(frozen=True, slots=True)
+class Unavailable:
+    """The source should know, and can't tell now. ``reason``: for the log."""
+
+    reason: str = ""
+
+
+Judgement = Right | Undecided | Unavailable | Refused
+Judge = Callable[[Attempt], Awaitable[Judgement]]
+Purpose = SameLogin | NoLogin
 
 
 def login_purpose(
-    found: Finding,
-    shown: Credentials,
+    found: Right | Undecided,
+    shown: Credentials | None,
     login: LoginMode,
+    name: str,
     client: ClientFacts | None = None,
-    master: Master | None = None,
-) -> SameLogin | NoLogin | Refused:
-    """What to do at a backend of a pool with this ``login`` and ``master``; ``client``: whom to tell it of.
+    opens: Master | StoredSecret | None = None,
+) -> Purpose | Refused:
+    """What to do at a backend of a pool with this ``login``, which knows the user by ``name``.
 
-    A backend that isn't shown the user's own secret can't judge it: what no source has found right is refused there.
-    A refusal's words are for the log.
+    ``shown``: the client's own credentials, None from one that has shown none that a backend could take. ``client``:
+    whom to tell the backend of. ``opens``: what lets the user in there instead.
+
+    A backend that isn't shown the user's own secret can't judge it: what no source has found right is refused there. A
+    refusal's words are for the log.
     """
-    match login:
-        case _ if found is Finding.UNAVAILABLE:
-            return Refused(Refusal.UNAVAILABLE)
-        case LoginMode.SAME:
-            return SameLogin(shown, client)
-        case LoginMode.NONE if found is Finding.RIGHT:
-            return NoLogin(client and replace(client, login=shown.user))
-        case LoginMode.MASTER if found is Finding.RIGHT and master is not None:
-            return _master_login(shown.user, client, master)
+    match login, found:
+        case LoginMode.SAME, Undecided(own):
+            return SameLogin(replace(own, user=name, authzid=""), client)
+        case LoginMode.SAME, Right(_, given):
+            if given is not None:
+                return SameLogin(given, client)
+            if shown is not None:
+                return SameLogin(replace(shown, user=name, authzid=""), client)
+            return Refused(Refusal.UNAVAILABLE, 'nothing was shown that a backend with login = "same" could take')
+        case LoginMode.NONE, Right():
+            return NoLogin(client and replace(client, login=name))
+        case LoginMode.MASTER, Right() if isinstance(opens, Master):
+            return _master_login(name, client, opens)
+        case LoginMode.STORED, Right() if isinstance(opens, StoredSecret):
+            return SameLogin(opens.login_as(name), client)
+        case LoginMode.STORED, Right():
+            return Refused(Refusal.CONTACT_ADMIN, "the pool's secrets_file has no secret for this user")
         case _:
-            return Refused(Refusal.UNAVAILABLE)
+            return Refused(Refusal.UNAVAILABLE, "no source can judge a login for this pool")
 
 
 def _master_login(user: str, client: ClientFacts | None, master: Master) -> SameLogin | Refused:
@@ -60,6 +99,6 @@ def _master_login(user: str, client: ClientFacts | None, master: Master) -> Same
 
 def answer(said: Refused, login: LoginMode) -> Refused:
     """What a backend's refusal is to a client: it isn't to blame for credentials that it hasn't shown."""
-    if login is not LoginMode.MASTER or said.reason not in ABOUT_CREDENTIALS:
+    if login not in (LoginMode.MASTER, LoginMode.STORED) or said.reason not in ABOUT_CREDENTIALS:
         return said
     return Refused(Refusal.UNAVAILABLE)

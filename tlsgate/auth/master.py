@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from tlsgate.auth.user_names import UnfitName
 from tlsgate.config import Pool
 from tlsgate.dialogue.credentials import LONGEST_SECRET, Credentials, CredentialsError
 from tlsgate.secret_file import UnusableSecret, read_secret_file
 
+__all__ = ["Master", "MasterFault", "UnfitName", "read_master"]
+
 
 class MasterFault(Exception):
     """A pool whose master user can't be used. The text says why, and nothing of the password."""
-
-
-class UnfitName(Exception):
-    """A user for whom the master can't log in. The text says why."""
 
 
 @dataclass(frozen=True, slots=True)

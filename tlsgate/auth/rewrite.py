@@ -9,12 +9,12 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from tlsgate.auth.users_file import LARGEST, UnusableFile
+from tlsgate.auth.followed import read_file
 
 
 def read(path: Path) -> bytes:
     """The whole file. Raises UnusableFile; FileNotFoundError."""
-    return _read(path)[0]
+    return read_file(path)[0]
 
 
 def rewrite(path: Path, edit: Callable[[bytes], bytes], *, create: bool = False) -> None:
@@ -30,7 +30,7 @@ def rewrite(path: Path, edit: Callable[[bytes], bytes], *, create: bool = False)
         fcntl.flock(directory, fcntl.LOCK_EX)
         facts: os.stat_result | None
         try:
-            data, facts = _read(path)
+            data, facts = read_file(path)
         except FileNotFoundError:
             if not create:
                 raise
@@ -39,18 +39,6 @@ def rewrite(path: Path, edit: Callable[[bytes], bytes], *, create: bool = False)
         os.fsync(directory)
     finally:
         os.close(directory)
-
-
-def _read(path: Path) -> tuple[bytes, os.stat_result]:
-    # A pipe is opened without waiting for its writer, to be refused.
-    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
-        facts = os.fstat(file.fileno())
-        if not stat.S_ISREG(facts.st_mode):
-            raise UnusableFile("is no file")
-        data = file.read(LARGEST + 1)
-    if len(data) > LARGEST:
-        raise UnusableFile(f"is larger than {LARGEST // 2**20} MiB")
-    return data, facts
 
 
 def _replace(path: Path, data: bytes, facts: os.stat_result | None) -> None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 
+from tlsgate.auth.followed import Followed
+from tlsgate.auth.user_map import Place, UserMap
 from tlsgate.config import Protocol, Route
 
 
@@ -20,6 +23,19 @@ class Routes:
             if only in (None, protocol) and pattern.fullmatch(user):
                 return pool
         return None
+
+
+class Routing:
+    """The user map, if there is one, then the routes for those of whom it names no pool."""
+
+    def __init__(self, routes: Routes, users: Followed[UserMap] | None = None) -> None:
+        self._routes = routes
+        self._users = users
+
+    async def place(self, user: str, protocol: Protocol) -> Place:
+        """Where this user's mail is. Asked twice, it may say two things: a session stays where it began."""
+        place = Place() if self._users is None else (await self._users.now()).place(user, protocol)
+        return place if place.pool is not None else replace(place, pool=self._routes.pool(user, protocol))
 
 
 def _pattern(match: str) -> re.Pattern[str]:

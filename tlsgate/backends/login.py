@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 
 import trio
 
+from tlsgate.backends.backend import Backend
 from tlsgate.backends.faults import BackendFault, NoBackend, Reason
-from tlsgate.backends.pool import Backend, Pool
+from tlsgate.backends.pool import Pool
 from tlsgate.backends.proxy_header import BEGINS, proxy_header
 from tlsgate.backends.stream import BackendTlsStream, connect, connected
-from tlsgate.config import BackendTls, ClientAddress
+from tlsgate.config import BackendTls, ClientAddress, HostPort
 from tlsgate.dialogue.backend import BackendDialogue, BeginTls, Misconfigured, Outcome, Probe, Purpose, Send
 from tlsgate.dialogue.client import ClientFacts
 from tlsgate.dialogue.events import Granted, NeedData, RemoteProtocolError
@@ -49,15 +50,19 @@ class BackendSession:
 
 
 async def log_in(
-    pool: Pool, purpose: Purpose, new_dialogue: NewDialogue, before: float | None = None
+    pool: Pool,
+    purpose: Purpose,
+    new_dialogue: NewDialogue,
+    before: float | None = None,
+    server: HostPort | None = None,
 ) -> BackendSession:
     """Log in at the first backend of the pool that can be used. Raises NoBackend when none can.
 
     A backend's refusal of the credentials is an answer, not a fault: no other backend is asked then. ``before``: the
-    caller's own deadline, else that of the scopes round it.
+    caller's own deadline, else that of the scopes round it. ``server``: the only one to go to, None for any.
     """
-    last = "every backend is at its connection limit"
-    for backend in pool.candidates():
+    last = pool.nobody
+    for backend in pool.candidates() if server is None else pool.at(server):
         try:
             session = await ask(backend, purpose, new_dialogue, pool.settings.connect_timeout, before)
         except BackendFault as fault:
@@ -140,7 +145,7 @@ class _Attempt:
     async def converse(self, dialogue: BackendDialogue, connect_timeout: float) -> Outcome:
         """Raises StreamLost, BackendFault, RemoteProtocolError."""
         security = self._backend.settings.tls
-        self._stream = await connect(self._backend.settings.address, self._deadline(connect_timeout))
+        self._stream = await connect(self._backend.where, self._deadline(connect_timeout), self._backend.names)
         begins = self._backend.client_address in BEGINS
         if begins or security is BackendTls.IMPLICIT:
             await connected(self._stream)
@@ -186,7 +191,7 @@ class _Attempt:
             raise StreamLost(error.strerror or "connection lost") from None
 
     async def _begin_tls(self) -> None:
-        host = getattr(self._backend.settings.address, "host", "localhost")
+        host = getattr(self._backend.where, "host", "localhost")
         name = self._backend.settings.server_name or host
         try:
             over = BackendTlsStream(self.open_stream().socket, self._backend.tls_context, name)

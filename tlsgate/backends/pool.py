@@ -7,121 +7,18 @@ import ssl
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from itertools import repeat
-from typing import Protocol
 
 from tlsgate import config
-from tlsgate.backends.stream import client_context
-from tlsgate.config import BackendTls, ClientAddress
-from tlsgate.state.store import Place, Store
+from tlsgate.backends.backend import Backend, BackendTrace
+from tlsgate.backends.entry import Entry
+from tlsgate.backends.resolve import Names
+from tlsgate.config import HostPort
+from tlsgate.dns import Resolver
+from tlsgate.state.store import Store
 
+_MOST_NAMED = 256
 
-class BackendTrace(Protocol):
-    """What is told about one backend as it happens."""
-
-    def up(self, up: bool) -> None: ...
-    def connected(self) -> None: ...
-    def answered(self, seconds: float) -> None: ...
-    def disconnected(self) -> None: ...
-    def failed(self, reason: str) -> None: ...
-
-
-class Backend:
-    """One legacy server and what is known of it.
-
-    ``up``: whether it was last seen working. ``capabilities``: what it said it can do, None before it was asked.
-    ``client_address``: how it learns who a client is.
-    """
-
-    def __init__(
-        self,
-        pool: str,
-        settings: config.Backend,
-        trace: BackendTrace,
-        context: ssl.SSLContext | None = None,
-        client_address: ClientAddress = ClientAddress.NONE,
-    ) -> None:
-        """``context``: for its TLS; without one it is made here, which reads files."""
-        self.pool = pool
-        self.settings = settings
-        self.address = str(settings.address)
-        self.client_address = client_address
-        self.trace = trace
-        self.up = True
-        self.capabilities: tuple[str, ...] | None = None
-        self.connections = 0
-        self.on_change: Callable[[Backend, str], None] | None = None
-        self.on_not_told: Callable[[Backend, int, str], None] | None = None
-        self._place = Place(f"backend {self.address}", 0)
-        self._elsewhere: Store | None = None
-        self._places: list[Store] = []
-        self._told_up = True
-        self._not_told: set[int] = set()
-        self._context = context
-        if context is None and settings.tls is not BackendTls.NONE:
-            self._context = client_context(settings)
-
-    @property
-    def tls_context(self) -> ssl.SSLContext:
-        """The context for its TLS; only for backends that have any."""
-        if self._context is None:
-            raise LookupError("a backend without TLS has no context")
-        return self._context
-
-    def serve(self, context: ssl.SSLContext | None, connections: int, elsewhere: Store | None) -> None:
-        """Take this context from now on, and tell how it is.
-
-        ``connections``: the most in all processes that share ``elsewhere``; None where only ours count.
-        """
-        self._context = context
-        self._place, self._elsewhere = Place(f"backend {self.address}", connections), elsewhere
-        self.trace.up(self._told_up)
-
-    async def take(self) -> Place | None:
-        """Begin one more connection to it; or what is full, as of a Store's ``enter``."""
-        if self._elsewhere is not None:
-            if (full := await self._elsewhere.enter((self._place,))) is not None:
-                return full
-            self._places.append(self._elsewhere)
-        self.taken()
-        return None
-
-    def taken(self) -> None:
-        """One more connection to it is begun."""
-        self.connections += 1
-        self.trace.connected()
-
-    def released(self) -> None:
-        """One of its connections is closed."""
-        self.connections -= 1
-        self.trace.disconnected()
-        if self._places:
-            self._places.pop().leave((self._place.key,))
-
-    def mark(self, *, up: bool, why: str = "", sure: bool = False) -> None:
-        """Note that it works, or that it doesn't and why; a change is told once.
-
-        A failure that isn't ``sure`` is told when the next attempt fails too: one connection that breaks is no outage.
-        """
-        again, self.up = not self.up, up
-        told_up = up or not (sure or again)
-        if told_up == self._told_up:
-            return
-        self._told_up = told_up
-        self.trace.up(told_up)
-        if self.on_change is not None:
-            self.on_change(self, why)
-
-    def client_told(self, version: int, why_not: str = "") -> None:
-        """Note that it took who a client is, or why it didn't; a change is told once.
-
-        ``version``: of the client's IP, 0 for none: there are servers that take IPv4 clients only.
-        """
-        if not why_not:
-            self._not_told.discard(version)
-        elif version not in self._not_told:
-            self._not_told.add(version)
-            if self.on_not_told is not None:
-                self.on_not_told(self, version, why_not)
+__all__ = ["Backend", "BackendTrace", "Pool"]
 
 
 class Pool:
@@ -135,26 +32,51 @@ class Pool:
         *,
         connections: int,
         contexts: Sequence[ssl.SSLContext | None] = (),
+        names: Names | None = None,
+        hostname: str = "",
     ) -> None:
-        """``connections``: the most at one backend. ``contexts``: as for ``serve``; without them files are read."""
+        """``connections``: the most at one backend. ``contexts``: as for ``serve``; without them files are read.
+
+        ``names``: who knows where hosts are; None asks the system's name servers. ``hostname``: ours.
+        """
         self.name = name
         self.settings = settings
-        self.backends = [
-            Backend(name, each, trace(name, str(each.address)), context, settings.client_address)
+        self.hostname = hostname
+        names = names or Names(Resolver(config.Dns(), _Untold()))
+        self.entries = [
+            Entry(each, name, settings, trace(name, str(each.address)), context, names)
             for each, context in zip(settings.backends, contexts or repeat(None), strict=False)
         ]
         self._most_connections = connections
+        self._named: dict[HostPort, Backend] = {}
+
+    @property
+    def backends(self) -> list[Backend]:
+        """All servers at the time, in the order of the config."""
+        return [backend for entry in self.entries for backend in entry.backends]
+
+    def tell(
+        self,
+        changed: Callable[[Backend, str], None],
+        not_told: Callable[[Backend, int, str], None],
+        servers: Callable[[Entry], None],
+    ) -> None:
+        """Whom to tell what happens: as of Backend, and of Entry."""
+        for entry in self.entries:
+            entry.on_change, entry.on_not_told, entry.on_servers = changed, not_told, servers
+            for backend in entry.backends:
+                backend.on_change, backend.on_not_told = changed, not_told
 
     def serve(
         self, contexts: Sequence[ssl.SSLContext | None], connections: int, elsewhere: Store | None = None
     ) -> None:
-        """Take over what a reload has brought: the backends' contexts in their order, None for one without TLS.
+        """Take over what a reload has brought: the entries' contexts in their order, None for one without TLS.
 
         ``connections``, ``elsewhere``: as of Backend.
         """
         self._most_connections = connections
-        for backend, context in zip(self.backends, contexts, strict=True):
-            backend.serve(context, connections, elsewhere)
+        for entry, context in zip(self.entries, contexts, strict=True):
+            entry.serve(context, connections, elsewhere)
 
     def candidates(self) -> Iterator[Backend]:
         """The backends to try for one login, best first: those that are up, then the others.
@@ -162,9 +84,27 @@ class Pool:
         One that is marked down is still tried last: it may be back before the next probe. Ask for the next one only
         when the last one has failed: whether one has a place left is looked at then.
         """
-        for backend in sorted(self.backends, key=lambda each: (not each.up, each.settings.priority, _draw(each))):
+        for backend in sorted(self.backends, key=lambda each: (not each.up, each.rank, _draw(each))):
             if backend.connections < self._most_connections:
                 yield backend
+
+    def at(self, server: HostPort) -> Iterator[Backend]:
+        """The one backend that an authentication server has named, which the config needn't know."""
+        found = next((each for each in self.backends if each.where == server), None) or self._named.pop(server, None)
+        backend = found or self.entries[0].named(server)
+        if found is None or found not in self.backends:
+            self._named[server] = backend
+        if len(self._named) > _MOST_NAMED:
+            self._named = {where: each for where, each in self._named.items() if each.connections or each is backend}
+        if backend.connections < self._most_connections:
+            yield backend
+
+    @property
+    def nobody(self) -> str:
+        """Why there is no candidate, for the log."""
+        if self.backends:
+            return "every backend is at its connection limit"
+        return "; ".join(entry.unknown for entry in self.entries)
 
     @property
     def capabilities(self) -> tuple[str, ...]:
@@ -172,6 +112,13 @@ class Pool:
         known = [each for each in self.backends if each.capabilities is not None]
         up = [each for each in known if each.up]
         return _common(tuple([each.capabilities or () for each in up or known]))
+
+
+class _Untold:
+    """A resolver's trace that nobody reads."""
+
+    def dns_down(self) -> None: ...
+    def dns_up(self) -> None: ...
 
 
 @lru_cache(64)
@@ -183,4 +130,4 @@ def _common(known: tuple[tuple[str, ...], ...]) -> tuple[str, ...]:
 
 def _draw(backend: Backend) -> float:
     # Exponential variates scaled by weight sort into a weighted random order (Efraimidis and Spirakis).
-    return random.expovariate(backend.settings.weight)
+    return random.expovariate(backend.weight)

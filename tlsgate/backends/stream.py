@@ -15,7 +15,7 @@ from contextlib import suppress
 import trio
 
 from tlsgate.backends.faults import BackendFault, Reason
-from tlsgate.backends.resolve import numeric, resolve
+from tlsgate.backends.resolve import SYSTEM, Names, numeric
 from tlsgate.config import Address, Backend, BackendTlsVersion, HostPort
 from tlsgate.tls.stream import RECORD, WOULD_BLOCK, Expired, PlainStream, Stream, StreamLost
 
@@ -104,11 +104,11 @@ def client_context(backend: Backend) -> ssl.SSLContext:
     return context
 
 
-async def connect(address: Address, deadline: float = math.inf) -> PlainStream:
+async def connect(address: Address, deadline: float = math.inf, names: Names = SYSTEM) -> PlainStream:
     """Begin a connection; it may still be under way: the first read or ``connected`` tells.
 
     Of a name's addresses the first is taken that can be connected to, else the last. The stream expires at
-    ``deadline``. Raises BackendFault, Expired.
+    ``deadline``. ``names``: who knows addresses. Raises BackendFault, Expired.
     """
     try:
         if not isinstance(address, HostPort):
@@ -117,7 +117,7 @@ async def connect(address: Address, deadline: float = math.inf) -> PlainStream:
             stream = _begin(*target)
         else:
             with trio.CancelScope(deadline=deadline) as scope:
-                stream = await _connect_by_name(address)
+                stream = await _connect_by_name(address, names)
             if scope.cancelled_caught:
                 raise Expired
     except OSError as error:
@@ -135,8 +135,8 @@ async def connected(stream: Stream) -> None:
         raise BackendFault(Reason.CONNECT, os.strerror(code))
 
 
-async def _connect_by_name(address: HostPort) -> PlainStream:
-    *others, last = await resolve(address)
+async def _connect_by_name(address: HostPort, names: Names) -> PlainStream:
+    *others, last = await names.resolve(address)
     for target in others:
         stream = _begin(*target)
         if await _stands(stream):

@@ -15,21 +15,36 @@ _COMMANDS = {
     "run": "serve until SIGTERM or SIGINT; SIGHUP reloads the config",
     "check": "parse the config, load what it names, print what would be served",
     "doctor": "look at a deployment from outside: what is wrong, why it matters, what to do",
+    "status": "how a running gateway is: listeners, pools, sessions, workers",
+    "sessions": "list the sessions that live",
+    "top": "watch a running gateway: its busiest sessions; q quits",
+    "kick": "end a session, or all of a user",
+    "drain": "take no more connections, and stop when the sessions have ended or server.drain is over",
+    "reload": "take over a changed config, or say what is wrong with it",
     "ban": "refuse a network from now on, for a while",
     "unban": "end a ban before its time",
     "bans": "list who is banned",
     "user": "who is in a users file, and by which password",
+    "import": "print what another proxy's config is here, and what of it can't be carried over",
     "demo": "a sample gateway with a sample backend on loopback: no config, no root, nothing else needed",
 }
 _ARGUMENTS = {
     "run": arguments.config,
     "check": arguments.config,
     "doctor": arguments.doctor,
+    "status": arguments.look,
+    "sessions": arguments.sessions,
+    "top": arguments.look,
+    "kick": arguments.kick,
+    "drain": arguments.admin,
+    "reload": arguments.admin,
     "ban": arguments.ban,
     "unban": arguments.unban,
-    "bans": arguments.bans,
+    "bans": arguments.look,
     "user": arguments.user,
+    "import": arguments.import_,
 }
+_MODULES = {"import": "import_"}
 
 
 def main(line: Sequence[str] | None = None) -> int:
@@ -47,5 +62,5 @@ def main(line: Sequence[str] | None = None) -> int:
     if chosen.command == "run":
         # Its default would kill us in the moment that imports and the first look at the backends take.
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    execute = import_module(f"tlsgate.cli.{chosen.command}").execute
+    execute = import_module(f"tlsgate.cli.{_MODULES.get(chosen.command, chosen.command)}").execute
     return int(execute(chosen))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import http.client
+import json
 import os
 import socket
 import sys
@@ -22,6 +23,7 @@ _DEFAULT = HostPort("127.0.0.1", 9090)
 _VARIABLE = "TLSGATE_TOKEN_FILE"
 _TIMEOUT = 15.0
 _LARGEST = 64 * 1024**2
+STRANGE = "what answers there is no tlsgate, or another version of it"
 _T = TypeVar("_T")
 
 
@@ -45,7 +47,12 @@ class Answer:
         try:
             return msgspec.json.decode(self.body, type=as_type)
         except ValueError:
-            raise NotDone("what answers there is no tlsgate, or another version of it") from None
+            raise NotDone(STRANGE) from None
+
+    @property
+    def error(self) -> str:
+        """Why the gateway says no. Raises ValueError."""
+        return msgspec.json.decode(self.body, type=_Refused).error
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,29 +62,35 @@ class AdminApi:
     address: Address
     token_file: Path | None
 
-    def ask(self, method: str, path: str, body: bytes | None = None, expected: int = 200) -> Answer:
-        """The answer to one request, whose status is 2xx or ``expected``. Raises NotDone."""
-        answer = self._send(method, path, body, None)
+    def ask(
+        self, method: str, path: str, body: bytes | None = None, expected: int = 200, within: float = _TIMEOUT
+    ) -> Answer:
+        """The answer to one request, whose status is 2xx or ``expected``. ``within``: seconds. Raises NotDone."""
+        answer = self._send(method, path, body, None, within)
         if answer.status == 401 and self.token_file is not None:
-            answer = self._send(method, path, body, self._token(self.token_file))
+            answer = self._send(method, path, body, self._token(self.token_file), within)
         if answer.status // 100 != 2 and answer.status != expected:
             raise NotDone(printable(self._refusal(answer)))
         return answer
 
+    def read(self, path: str, as_type: type[_T]) -> _T:
+        """What is at ``path``. Raises NotDone."""
+        return self.ask("GET", path).read(as_type)
+
     def _refusal(self, answer: Answer) -> str:
         try:
-            why = msgspec.json.decode(answer.body, type=_Refused).error
+            why = answer.error
         except ValueError:
             return f"{self.address} answers with status {answer.status}: is that tlsgate?"
         if answer.status == 401 and self.token_file is None:
             return f"{why}: name its file with --token-file, --config or {_VARIABLE}"
         return f"{self.address} refuses: {why}"
 
-    def _send(self, method: str, path: str, body: bytes | None, token: Token | None) -> Answer:
+    def _send(self, method: str, path: str, body: bytes | None, token: Token | None, within: float) -> Answer:
         headers = {} if body is None else {"content-type": "application/json"}
         if token is not None:
             headers["authorization"] = f"Bearer {token.secret}"
-        connection = _connection(self.address)
+        connection = _connection(self.address, within)
         try:
             connection.request(method, path, body, headers)
             response = connection.getresponse()
@@ -117,6 +130,11 @@ def printable(text: str) -> str:
     return "".join(each if each.isprintable() else "?" for each in text)
 
 
+def as_json(value: object) -> str:
+    """JSON that is safe for a terminal: ASCII, whatever a client has called itself."""
+    return json.dumps(msgspec.to_builtins(value))
+
+
 def _chosen(arguments: argparse.Namespace) -> AdminApi:
     configured = None if arguments.config is None else load(arguments.config.absolute()).admin
     address: Address = arguments.admin or (configured.address if configured else _DEFAULT)
@@ -125,15 +143,15 @@ def _chosen(arguments: argparse.Namespace) -> AdminApi:
     return AdminApi(address, token_file or (Path(named) if named else None))
 
 
-def _connection(address: Address) -> http.client.HTTPConnection:
+def _connection(address: Address, within: float) -> http.client.HTTPConnection:
     if isinstance(address, UnixPath):
-        return _UnixConnection(address.path)
-    return http.client.HTTPConnection(address.host, address.port, timeout=_TIMEOUT)
+        return _UnixConnection(address.path, within)
+    return http.client.HTTPConnection(address.host, address.port, timeout=within)
 
 
 class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: Path) -> None:
-        super().__init__("localhost", timeout=_TIMEOUT)
+    def __init__(self, path: Path, within: float) -> None:
+        super().__init__("localhost", timeout=within)
         self._path = path
 
     def connect(self) -> None:

@@ -52,9 +52,25 @@ def unban(command: argparse.ArgumentParser) -> None:
     admin(command)
 
 
-def bans(command: argparse.ArgumentParser) -> None:
-    """How to show them."""
-    command.add_argument("--json", action="store_true", help="as the admin API tells them")
+def look(command: argparse.ArgumentParser) -> None:
+    """How to show what there is."""
+    command.add_argument("--json", action="store_true", help="as the admin API tells it")
+    admin(command)
+
+
+def sessions(command: argparse.ArgumentParser) -> None:
+    """Which ones, and how to show them."""
+    command.add_argument("--user", metavar="NAME", help="only those of this user")
+    command.add_argument("--client", metavar="ADDR/PREFIX", help="only those from this prefix")
+    command.add_argument("--listener", metavar="NAME", help="only those of this listener")
+    look(command)
+
+
+def kick(command: argparse.ArgumentParser) -> None:
+    """Whose session it is."""
+    whose = command.add_mutually_exclusive_group(required=True)
+    whose.add_argument("session", nargs="?", metavar="SESSION", help="its id, as sessions and the log tell it")
+    whose.add_argument("--user", metavar="NAME", help="all sessions of this user")
     admin(command)
 
 
@@ -75,6 +91,53 @@ def user(command: argparse.ArgumentParser) -> None:
         if name != "list":
             action.add_argument("name", metavar="NAME", help="the name to log in by")
         action.add_argument("--file", type=Path, required=True, metavar="FILE", help="the users file")
+        if name in ("add", "passwd"):
+            _new_password(action)
+    text = "the app passwords of users: each for one device, beside the users file"
+    _app_password(actions.add_parser("app-password", help=text, description=text, allow_abbrev=False))
+
+
+def _new_password(action: argparse.ArgumentParser) -> None:
+    how = action.add_mutually_exclusive_group()
+    how.add_argument(
+        "--scheme",
+        type=str.upper,
+        choices=("ARGON2ID", "SCRAM-SHA-256"),
+        help="of the hash; ARGON2ID if not said, but passwd keeps SCRAM-SHA-256 where it is",
+    )
+    how.add_argument(
+        "--app-passwords-only", action="store_true", help="no password: only the user's app passwords are let in"
+    )
+
+
+_APP_PASSWORD_STEPS = {
+    "add": "make one, and print it: this once",
+    "remove": "let one in no more",
+    "list": "show them, and what is wrong with the file",
+}
+
+
+def _app_password(action: argparse.ArgumentParser) -> None:
+    steps = action.add_subparsers(dest="step", required=True, metavar="step")
+    for name, text in _APP_PASSWORD_STEPS.items():
+        step = steps.add_parser(name, help=text, description=text, allow_abbrev=False)
+        step.add_argument("name", metavar="NAME", nargs="?" if name == "list" else None, help="the name to log in by")
+        step.add_argument("--file", type=Path, required=True, metavar="FILE", help="the file of app passwords")
+        if name == "list":
+            last_used = step.add_mutually_exclusive_group()
+            last_used.add_argument("--state-directory", type=Path, metavar="DIR", help="has when each was last used")
+            last_used.add_argument("--config", type=Path, metavar="FILE", help="a config that names that directory")
+        else:
+            step.add_argument("--label", required=True, metavar="L", help='what it is for, such as "phone"')
+        if name == "add":
+            step.add_argument("--protocols", default="", metavar="P,P", help="imap, pop3, submission; all if not said")
+            step.add_argument("--networks", default="", metavar="N,N", help="prefixes; everywhere if not said")
+
+
+def import_(command: argparse.ArgumentParser) -> None:
+    """Whose config it is, and its file."""
+    command.add_argument("source", choices=("nginx", "perdition", "stunnel"), help="whose config it is")
+    command.add_argument("file", type=Path, metavar="FILE", help="the config; files that it includes are read too")
 
 
 def _address(text: str) -> object:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from tlsgate.config import ConfigError, Pool, load, not_active
+from tlsgate.config import ConfigError, MxName, Pool, SrvName, load
 from tlsgate.prepared import Prepared, prepare
 from tlsgate.tls.certificate import Certificate, CertificateFault
 
@@ -28,12 +28,10 @@ def execute(arguments: argparse.Namespace) -> int:
 def report(prepared: Prepared) -> Iterator[str]:
     """What would be served, a line each."""
     settings = prepared.settings
-    served = {each.name for each in prepared.listeners}
     yield f"{settings.server.hostname}: the config is good"
     for listener in settings.listeners:
-        note = "" if listener.name in served else "   (not active yet)"
         place = f"{listener.protocol} at {listener.address}, tls {listener.tls}"
-        yield f"listener {listener.name}: {place}, pool {listener.pool}{note}"
+        yield f"listener {listener.name}: {place}, pool {listener.pool}"
     for route in settings.routes:
         only = f" ({route.protocol})" if route.protocol else ""
         yield f'route "{route.match}"{only}: pool {route.pool}'
@@ -44,13 +42,16 @@ def report(prepared: Prepared) -> Iterator[str]:
     for remark in (*prepared.remarks(), *prepared.list_remarks()):
         yield f"{remark.about}: {remark.text}"
     yield f"admin: {settings.admin.address}"
-    yield from (f"{key}: not active yet" for key in not_active(settings))
 
 
 def _pool(name: str, pool: Pool) -> Iterator[str]:
     for backend in pool.backends:
         verified = "" if backend.verify or backend.tls == "none" else ", certificate NOT verified"
         share = f"priority {backend.priority}, weight {backend.weight}"
+        if isinstance(backend.address, SrvName | MxName):
+            share = f"priority {backend.priority}, then as the records say"
+            if backend.tls != "none" and backend.verify:
+                verified = f", certificate for {backend.server_name or backend.address.domain}"
         yield f"pool {name}: {backend.address}, tls {backend.tls}{verified}, {share}"
 
 

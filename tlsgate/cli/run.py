@@ -12,7 +12,7 @@ from pathlib import Path
 
 import trio
 
-from tlsgate.config import ConfigError, load, not_active
+from tlsgate.config import ConfigError, load
 from tlsgate.gateway import Gateway
 from tlsgate.ops.log import EventLog, LibraryHandler
 from tlsgate.ops.metrics import Metrics
@@ -52,8 +52,6 @@ def execute(arguments: argparse.Namespace) -> int:
         log.close()
         print(fault, file=sys.stderr)
         return COULD_NOT_START
-    for key in not_active(settings):
-        log.emit("not_active", "warning", key=key)
     status = STOPPED
     try:
         trio.run(gateway.run)

@@ -7,10 +7,11 @@ import getpass
 import sys
 from pathlib import Path
 
-from tlsgate.auth.edit import CannotEdit, added, changed, check_name, hashed, removed
-from tlsgate.auth.passwd import read_users
+from tlsgate.auth.edit import ARGON2ID, CannotEdit, added, changed, check_name, hashed, removed, scheme_of
+from tlsgate.auth.followed import UnusableFile
+from tlsgate.auth.passwd import APP_PASSWORDS_ONLY, read_users
 from tlsgate.auth.rewrite import read, rewrite
-from tlsgate.auth.users_file import UnusableFile
+from tlsgate.cli import user_app_password
 from tlsgate.dialogue.credentials import LONGEST_SECRET, Credentials, CredentialsError
 
 DONE, NO = 0, 1
@@ -22,11 +23,12 @@ def execute(arguments: argparse.Namespace) -> int:
     try:
         if arguments.action == "list":
             return _list(path)
-        check_name(arguments.name)
-        return _ACTIONS[arguments.action](path, arguments.name)
+        if arguments.name is not None:
+            check_name(arguments.name)
+        return _ACTIONS[arguments.action](path, arguments)
     except CannotEdit as fault:
-        about = str(path) if arguments.action == "list" else f"{path}: {arguments.name!a}"
-        print(f"{about}: {fault}", file=sys.stderr)
+        about = "" if arguments.name is None else f"{arguments.name!a}: "
+        print(f"{path}: {about}{fault}", file=sys.stderr)
     except UnusableFile as fault:
         print(f"{path}: {fault}", file=sys.stderr)
     except OSError as fault:
@@ -36,32 +38,42 @@ def execute(arguments: argparse.Namespace) -> int:
     return NO
 
 
-def _add(path: Path, name: str) -> int:
-    text = hashed(_secret(name, twice=True))
+def _add(path: Path, arguments: argparse.Namespace) -> int:
+    name = arguments.name
+    text = _new(arguments, arguments.scheme or ARGON2ID)
     rewrite(path, lambda data: added(data, name, text), create=True)
     print(f"{name} is added")
     return DONE
 
 
-def _passwd(path: Path, name: str) -> int:
-    text = hashed(_secret(name, twice=True))
+def _passwd(path: Path, arguments: argparse.Namespace) -> int:
+    name = arguments.name
+    text = _new(arguments, arguments.scheme or scheme_of(read(path), name))
     rewrite(path, lambda data: changed(data, name, text))
-    print(f"{name} has another password")
+    print(f"{name} has {'app passwords only' if text == APP_PASSWORDS_ONLY else 'another password'}")
     return DONE
 
 
-def _remove(path: Path, name: str) -> int:
+def _new(arguments: argparse.Namespace, scheme: str) -> str:
+    """What the line has in the place of the hash. Raises CannotEdit."""
+    if arguments.app_passwords_only:
+        return APP_PASSWORDS_ONLY
+    return hashed(_secret(arguments.name, twice=True), scheme)
+
+
+def _remove(path: Path, arguments: argparse.Namespace) -> int:
+    name = arguments.name
     rewrite(path, lambda data: removed(data, name))
     print(f"{name} is removed")
     return DONE
 
 
-def _verify(path: Path, name: str) -> int:
-    hashes = read_users(read(path)).hashes
-    if name not in hashes:
+def _verify(path: Path, arguments: argparse.Namespace) -> int:
+    users, name = read_users(read(path)), arguments.name
+    if name not in users.hashes:
         raise CannotEdit("is not there, or its line can't be used")
-    if (stored := hashes[name]) is None:
-        raise CannotEdit("is locked")
+    if (stored := users.hashes[name]) is None:
+        raise CannotEdit("has app passwords only" if users.lets_in(name) else "is locked")
     if not stored.matches(_secret(name, twice=False)):
         raise CannotEdit("the password is wrong")
     print("the password is right")
@@ -71,7 +83,10 @@ def _verify(path: Path, name: str) -> int:
 def _list(path: Path) -> int:
     users = read_users(read(path))
     for name, stored in users.hashes.items():
-        print(name if stored is not None else f"{name}\tlocked")
+        if stored is None:
+            print(f"{name}\t{'app passwords only' if users.lets_in(name) else 'locked'}")
+        else:
+            print(f"{name}\tweak: {{{stored.scheme}}}" if stored.weak else name)
     for fault in users.faults:
         print(f"{path}:{fault.line}: {fault.text}", file=sys.stderr)
     if more := users.faulty - len(users.faults):
@@ -79,7 +94,13 @@ def _list(path: Path) -> int:
     return DONE
 
 
-_ACTIONS = {"add": _add, "passwd": _passwd, "remove": _remove, "verify": _verify}
+_ACTIONS = {
+    "add": _add,
+    "passwd": _passwd,
+    "remove": _remove,
+    "verify": _verify,
+    "app-password": user_app_password.execute,
+}
 
 
 def _secret(name: str, *, twice: bool) -> bytes:

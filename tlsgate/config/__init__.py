@@ -1,6 +1,7 @@
 """The config: one TOML file to frozen, typed objects, or every fault of it at once."""
 
 from tlsgate.config.enums import (
+    WITH_USERS,
     Action,
     AuthSource,
     BackendTls,
@@ -18,8 +19,8 @@ from tlsgate.config.enums import (
 )
 from tlsgate.config.fault import ConfigError, Fault
 from tlsgate.config.loader import load
-from tlsgate.config.pending import not_active
-from tlsgate.config.reach import pools_behind
+from tlsgate.config.mechanisms import served
+from tlsgate.config.reach import mapped_pools, pools_behind, reached
 from tlsgate.config.schema import (
     Admin,
     Admission,
@@ -42,9 +43,11 @@ from tlsgate.config.schema import (
     State,
     Tls,
 )
+from tlsgate.config.server_names import BackendAddress, ManyServers, MxName, SrvName
 from tlsgate.config.values import Address, AnswerRange, HostPort, Network, Rate, UnixPath, Url
 
 __all__ = [
+    "WITH_USERS",
     "Action",
     "Address",
     "Admin",
@@ -53,6 +56,7 @@ __all__ = [
     "Auth",
     "AuthSource",
     "Backend",
+    "BackendAddress",
     "BackendTls",
     "BackendTlsVersion",
     "Bans",
@@ -70,7 +74,9 @@ __all__ = [
     "LogFormat",
     "LogLevel",
     "LoginMode",
+    "ManyServers",
     "Mechanism",
+    "MxName",
     "Network",
     "OAuth",
     "Pool",
@@ -81,6 +87,7 @@ __all__ = [
     "Screening",
     "Server",
     "Sni",
+    "SrvName",
     "State",
     "Tls",
     "TlsMode",
@@ -89,6 +96,8 @@ __all__ = [
     "Url",
     "WhenDown",
     "load",
-    "not_active",
+    "mapped_pools",
     "pools_behind",
+    "reached",
+    "served",
 ]

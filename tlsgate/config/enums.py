@@ -14,6 +14,10 @@ class Protocol(StrEnum):
     MX = "mx"
 
 
+# Whose clients log in.
+WITH_USERS = (Protocol.IMAP, Protocol.POP3, Protocol.SUBMISSION)
+
+
 class TlsMode(StrEnum):
     """When a listener's TLS begins: at once, or after STARTTLS/STLS."""
 
@@ -46,10 +50,11 @@ class BackendTlsVersion(StrEnum):
 
 
 class LoginMode(StrEnum):
-    """How a user is logged in at a backend: the same secret, a master user's, or not at all."""
+    """How a user is logged in at a backend: the same secret, a master user's, one stored for it, or not at all."""
 
     SAME = "same"
     MASTER = "master"
+    STORED = "stored"
     NONE = "none"
 
 

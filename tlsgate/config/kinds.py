@@ -13,8 +13,8 @@ from msgspec import Struct
 
 from tlsgate.config.advice import one_of
 from tlsgate.config.fault import Wrong, kind_of, shown
+from tlsgate.config.server_names import BackendAddress, parse_backend_address
 from tlsgate.config.values import (
-    Address,
     HostPort,
     Url,
     parse_address,
@@ -168,8 +168,8 @@ def _name(text: str) -> str:
     return text
 
 
-def _connect_address(text: str) -> Address:
-    address = parse_address(text)
+def _connect_address(text: str) -> BackendAddress:
+    address = parse_backend_address(text)
     if isinstance(address, HostPort) and not address.port:
         raise Wrong(f"{shown(text)} has port 0", "use the port that the backend listens on")
     return address
@@ -191,6 +191,10 @@ def _optional_host(value: object) -> object:
     return value if value == "" else _HOST.parse(value)
 
 
+def _optional_domain(value: object) -> object:
+    return value if value == "" else DOMAIN.parse(value)
+
+
 _MANY_WORKERS = whole(1, 256)
 _HOST = written(parse_host, "a host name or an address", 'use a name such as "mail.example.org"')
 _DOMAIN_ADVICE = 'use a name such as "example.org" (xn--… for letters beyond ASCII)'
@@ -203,11 +207,16 @@ OPTIONAL_FILE = written(parse_file, "a file", "use a file's path", optional=True
 HOSTNAME = written(parse_hostname, "a host name", 'use this host\'s name, such as "mail.example.org"')
 SERVER_NAME = written(parse_server_name, "a server name", 'use a name such as "mail.example.org" or "*.example.org"')
 DOMAIN = written(parse_domain, "a domain name", _DOMAIN_ADVICE)
+OPTIONAL_DOMAIN = Kind(DOMAIN.name, DOMAIN.advice, _optional_domain)
 MAIL_DOMAIN = written(parse_mail_domain, "a domain name", _DOMAIN_ADVICE + ', or ".example.org" for its subdomains too')
 RATE = written(parse_rate, "a rate", 'use a number and a duration, such as "30/1m"')
 _ADDRESS_ADVICE = 'use "host:port", "[v6]:port" or "unix:/path"'
 LISTEN_ADDRESS = written(parse_address, "an address", _ADDRESS_ADVICE)
-CONNECT_ADDRESS = written(_connect_address, "an address", _ADDRESS_ADVICE)
+CONNECT_ADDRESS = written(
+    _connect_address,
+    "an address",
+    'use "host:port", "[v6]:port", "unix:/path", "srv:_service._tcp.domain" or "mx:domain"',
+)
 OPTIONAL_HOST = Kind("a host name or an address", _HOST.advice, _optional_host)
 NETWORK = written(parse_network, "a prefix", 'use a prefix such as "192.0.2.0/24" or "2001:db8::/32"')
 NETWORK_OR_FILE = written(parse_network_or_file, "a prefix or a file", NETWORK.advice + ", or a file's path")

@@ -10,13 +10,15 @@ from contextlib import suppress
 
 from tlsgate.config.advice import closest, one_of
 from tlsgate.config.build import Unread
-from tlsgate.config.enums import AuthSource, BackendTls, ClientAddress, LoginMode, Protocol, TlsMode
+from tlsgate.config.enums import AuthSource, BackendTls, ClientAddress, LoginMode, Mechanism, Protocol, TlsMode
 from tlsgate.config.fault import Finding, KeyPath, dotted, shown
+from tlsgate.config.mechanisms import SERVED_BY, WITHOUT_PASSWORD, served
+from tlsgate.config.reach import reached
 from tlsgate.config.schema import Backend, Config, Listener, Pool, Route, Sni
+from tlsgate.config.server_names import BackendAddress, MxName, SrvName
 from tlsgate.config.values import Address, HostPort, is_loopback
 
 Findings = Iterator[Finding]
-Reached = Mapping[str, frozenset[Protocol]]
 
 
 def broken_rules(config: Config) -> Findings:
@@ -39,12 +41,19 @@ def _rules(config: Config) -> Iterator[Findings]:
         yield _known_pool(config, listener, ("listeners", index))
     for index, route in enumerate(routes):
         yield _known_pool(config, route, ("routes", index))
-    reached = _reached(listeners, routes)
+    uses = reached(config)
     for name, pool in pools.items():
-        yield from _pool_rules(config, pool, ("pools", name), reached.get(name, frozenset()))
+        yield from _pool_rules(config, pool, ("pools", name), uses.get(name, frozenset()))
     yield _server_names(getattr(getattr(config, "tls", None), "sni", ()))
     for source, key, advice in _NEEDED:
         yield _needed(config, source, key, advice)
+    yield _app_passwords(config)
+    yield _keys_or_asking(config)
+    yield _asked_as(config)
+    yield _mechanisms(config)
+    for name, pool in pools.items():
+        yield _nothing_to_show(config, pool, ("pools", name), uses.get(name, frozenset()))
+        yield _unknown_there(config, pool, ("pools", name), uses.get(name, frozenset()))
     yield _token(config)
 
 
@@ -116,25 +125,11 @@ def _known_pool(config: Config, user: Listener | Route, at: KeyPath) -> Findings
 # -- pools ----------------------------------------------------------------------------------------------
 
 
-def _reached(listeners: tuple[Listener, ...], routes: tuple[Route, ...]) -> Reached:
-    """The protocols that each pool is used for."""
-    reached: dict[str, frozenset[Protocol]] = {}
-    with_users: frozenset[Protocol] = frozenset()
-    for listener in listeners:
-        with suppress(Unread):
-            reached[listener.pool] = reached.get(listener.pool, frozenset()) | {listener.protocol}
-            with_users |= {listener.protocol} - {Protocol.MX}
-    for route in routes:
-        with suppress(Unread):
-            protocols = with_users if route.protocol is None else {route.protocol}
-            reached[route.pool] = reached.get(route.pool, frozenset()) | protocols
-    return reached
-
-
 def _pool_rules(config: Config, pool: Pool, at: KeyPath, protocols: frozenset[Protocol]) -> Iterator[Findings]:
     yield _one_language(at, protocols)
     yield _master_user(pool, at)
     yield _master_password(pool, at)
+    yield _stored_secrets(pool, at)
     yield _no_login(pool, at, protocols)
     yield _nobody_checks(config, pool, at, protocols)
     yield _client_address(pool, at, protocols)
@@ -144,6 +139,8 @@ def _pool_rules(config: Config, pool: Pool, at: KeyPath, protocols: frozenset[Pr
         yield _unchecked_ca(backend, (*at, "backends", index))
         yield _unused_ca(backend, (*at, "backends", index))
         yield _unused_name(backend, (*at, "backends", index))
+        yield _records_share(backend, (*at, "backends", index))
+        yield _mail_exchangers(backend, (*at, "backends", index), protocols)
 
 
 _SMTP = frozenset({Protocol.SUBMISSION, Protocol.MX})
@@ -164,6 +161,12 @@ def _master_password(pool: Pool, at: KeyPath) -> Findings:
     if pool.login is LoginMode.MASTER and pool.master_password_file is None:
         advice = "name the file that holds the master user's password"
         yield Finding((*at, "master_password_file"), 'is missing, and login is "master"', advice)
+
+
+def _stored_secrets(pool: Pool, at: KeyPath) -> Findings:
+    if pool.login is LoginMode.STORED and pool.secrets_file is None:
+        problem = 'is missing, and login is "stored"'
+        yield Finding((*at, "secrets_file"), problem, "name the file that holds the users' secrets for these backends")
 
 
 def _no_login(pool: Pool, at: KeyPath, protocols: frozenset[Protocol]) -> Findings:
@@ -195,7 +198,7 @@ def _client_address(pool: Pool, at: KeyPath, protocols: frozenset[Protocol]) -> 
 
 
 def _backend_addresses(backends: tuple[Backend, ...], at: KeyPath) -> Findings:
-    first: dict[Address, int] = {}
+    first: dict[BackendAddress, int] = {}
     for index, backend in enumerate(backends):
         with suppress(Unread):
             if (taken := first.setdefault(backend.address, index)) != index:
@@ -220,6 +223,20 @@ def _unused_name(backend: Backend, at: KeyPath) -> Findings:
         yield Finding((*at, "server_name"), *_WITHOUT_TLS)
 
 
+def _records_share(backend: Backend, at: KeyPath) -> Findings:
+    if isinstance(backend.address, SrvName | MxName) and backend.weight != 1:
+        problem = f"is set, but the servers of {backend.address} share as their records say"
+        yield Finding((*at, "weight"), problem, "remove it")
+
+
+def _mail_exchangers(backend: Backend, at: KeyPath, protocols: frozenset[Protocol]) -> Findings:
+    if isinstance(backend.address, MxName) and (stores := protocols - _SMTP):
+        problem = f"names servers that take mail, but {min(stores)} listeners use this pool"
+        yield Finding(
+            (*at, "address"), problem, f'use "srv:_{min(stores)}._tcp.{backend.address.domain}" or an address'
+        )
+
+
 _WITHOUT_TLS = ('is set, but tls is "none"', 'use tls = "starttls" or "implicit", or remove it')
 
 
@@ -241,7 +258,6 @@ _NEEDED = (
     (AuthSource.AUTH_HTTP, ("auth_http",), 'use a URL such as "http://127.0.0.1:8080/auth"'),
     (AuthSource.OAUTH, ("oauth", "issuer"), "use the issuer that tokens must be from"),
     (AuthSource.OAUTH, ("oauth", "audience"), "use the audience that tokens must be for"),
-    (AuthSource.OAUTH, ("oauth", "jwks_url"), "use the https URL of the issuer's keys"),
 )
 
 
@@ -252,6 +268,62 @@ def _needed(config: Config, source: AuthSource, key: KeyPath, advice: str) -> Fi
         value = getattr(value, str(part))
     if source in config.auth.source and not value:
         yield Finding(("auth", *key), f'is missing, and auth.source has "{source}"', advice)
+
+
+def _keys_or_asking(config: Config) -> Findings:
+    oauth = config.auth.oauth
+    if AuthSource.OAUTH in config.auth.source and oauth.jwks_url is None and oauth.introspection_url is None:
+        problem = 'is missing, and auth.source has "oauth"'
+        advice = "use the https URL of the issuer's keys, or introspection_url"
+        yield Finding(("auth", "oauth", "jwks_url"), problem, advice)
+
+
+def _asked_as(config: Config) -> Findings:
+    oauth = config.auth.oauth
+    if oauth.introspection_url is None:
+        return
+    problem = "is missing, and introspection_url is set"
+    if not oauth.client_id:
+        yield Finding(("auth", "oauth", "client_id"), problem, "use the name that the issuer knows us by")
+    if oauth.client_secret_file is None:
+        yield Finding(("auth", "oauth", "client_secret_file"), problem, "name the file that holds our secret there")
+
+
+def _mechanisms(config: Config) -> Findings:
+    """A mechanism that was asked for and that nobody can serve is a mistake; of the default ones it isn't offered."""
+    auth, certificates = config.auth, config.tls.client_ca is not None
+    if auth.mechanisms == (Mechanism.PLAIN, Mechanism.LOGIN):
+        return
+    for index, each in enumerate(auth.mechanisms):
+        if not served(each, auth.source, certificates=certificates):
+            wanted = "tls.client_ca" if each is Mechanism.EXTERNAL else f"auth.source {one_of(sorted(SERVED_BY[each]))}"
+            yield Finding(
+                ("auth", "mechanisms", index), f"{shown(each)} can be judged by nobody here", f"it needs {wanted}"
+            )
+
+
+def _nothing_to_show(config: Config, pool: Pool, at: KeyPath, protocols: frozenset[Protocol]) -> Findings:
+    """A backend that wants the user's own password can't have it from a client that hasn't shown one."""
+    if pool.login is not LoginMode.SAME or not protocols - {Protocol.MX}:
+        return
+    given = {Mechanism.EXTERNAL} if AuthSource.AUTH_HTTP in config.auth.source else set()  # by Auth-Pass
+    for each in config.auth.mechanisms:
+        if each in WITHOUT_PASSWORD - given:
+            problem = f'is "same", but {each} shows no password that these backends could take'
+            yield Finding((*at, "login"), problem, 'use "master", "stored" or "none"')
+            return
+
+
+def _app_passwords(config: Config) -> Findings:
+    if config.auth.app_passwords_file is not None and AuthSource.USERS_FILE not in config.auth.source:
+        problem = 'is set, but auth.source has no "users-file", whose users they are for'
+        yield Finding(("auth", "app_passwords_file"), problem, 'use "users-file", or remove it')
+
+
+def _unknown_there(config: Config, pool: Pool, at: KeyPath, protocols: frozenset[Protocol]) -> Findings:
+    if pool.login is LoginMode.SAME and protocols - {Protocol.MX} and config.auth.app_passwords_file is not None:
+        problem = 'is "same", but these backends know nothing of auth.app_passwords_file'
+        yield Finding((*at, "login"), problem, 'use "master", "stored" or "none"')
 
 
 def _token(config: Config) -> Findings:

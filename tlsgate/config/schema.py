@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from tlsgate.config import kinds
 from tlsgate.config.enums import (
+    WITH_USERS,
     Action,
     AuthSource,
     BackendTls,
@@ -30,6 +31,7 @@ from tlsgate.config.enums import (
     WhenDown,
 )
 from tlsgate.config.kinds import ListOf, duration, flag, size, string, whole, word
+from tlsgate.config.server_names import BackendAddress
 from tlsgate.config.values import Address, AnswerRange, HostPort, Network, Rate, Url
 
 Flag = Annotated[bool, flag()]
@@ -90,9 +92,12 @@ class Listener(Section, frozen=True, kw_only=True):
 
 
 class Backend(Section, frozen=True, kw_only=True):
-    """One of ``[pools.NAME] backends``. ``ca`` None: the system's; ``server_name`` "": the address's host."""
+    """One of ``[pools.NAME] backends``, or as many as its name in the DNS stands for.
 
-    address: Annotated[Address, kinds.CONNECT_ADDRESS]
+    ``ca`` None: the system's; ``server_name`` "": the address's host, or the domain that SRV or MX were asked for.
+    """
+
+    address: Annotated[BackendAddress, kinds.CONNECT_ADDRESS]
     tls: Annotated[BackendTls, word(BackendTls)] = BackendTls.NONE
     verify: Flag = True
     ca: OptionalFile = None
@@ -105,7 +110,9 @@ class Backend(Section, frozen=True, kw_only=True):
 class Pool(Section, frozen=True, kw_only=True):
     """``[pools.NAME]``: backends that hold the same mail, and how to log in there.
 
+    ``slow_start``: how long a backend's share grows after an outage.
     ``long_lines``: they cope with mail whose lines are longer than RFC 5321 allows.
+    ``strip_domain``: they know users by their local parts. ``protocol``: theirs, where only the user map leads to them.
     """
 
     backends: tuple[Backend, ...]
@@ -113,9 +120,13 @@ class Pool(Section, frozen=True, kw_only=True):
     master_user: Annotated[str, string(255)] = ""
     master_separator: Annotated[str, string(8)] = "*"
     master_password_file: OptionalFile = None
+    secrets_file: OptionalFile = None
+    strip_domain: Flag = False
+    protocol: Annotated[Protocol | None, word(WITH_USERS)] = None
     client_address: Annotated[ClientAddress, word(ClientAddress)] = ClientAddress.NONE
     connect_timeout: Annotated[float, duration("1ms", "5m")] = 5.0
     health_interval: Timeout = 10.0
+    slow_start: Annotated[float, duration("0s", "1h")] = 30.0
     long_lines: Flag = False
 
 
@@ -124,20 +135,32 @@ class Route(Section, frozen=True, kw_only=True):
 
     match: Annotated[str, string(320, least=1)]
     pool: Name
-    protocol: Annotated[Protocol | None, word((Protocol.IMAP, Protocol.POP3, Protocol.SUBMISSION))] = None
+    protocol: Annotated[Protocol | None, word(WITH_USERS)] = None
 
 
 class OAuth(Section, frozen=True, kw_only=True):
-    """``[auth.oauth]``: whose tokens are good, and which claim names the user."""
+    """``[auth.oauth]``: whose tokens are good, and which claim names the user.
+
+    ``introspection_url``: who is asked about opaque tokens, as ``client_id``. ``scope``: one that tokens must have.
+    ``pool_claim``: the claim that names the user's pool, "" for none.
+    """
 
     issuer: Annotated[str, string(1024)] = ""
     audience: Annotated[str, string(1024)] = ""
     jwks_url: Annotated[Url | None, kinds.SECURE_URL] = None
+    introspection_url: Annotated[Url | None, kinds.SECURE_URL] = None
+    client_id: Annotated[str, string(1024)] = ""
+    client_secret_file: OptionalFile = None
     user_claim: Annotated[str, string(255, least=1)] = "email"
+    pool_claim: Annotated[str, string(255)] = ""
+    scope: Annotated[str, string(255)] = ""
 
 
 class Auth(Section, frozen=True, kw_only=True):
-    """``[auth]``: who says whether credentials are right, tried in order, and how they may be given."""
+    """``[auth]``: who says whether credentials are right, tried in order, and how they may be given.
+
+    ``default_domain``: of user names that have none. ``success_cache``: how long a right secret isn't checked again.
+    """
 
     source: Annotated[tuple[AuthSource, ...], ListOf(word(AuthSource), least=1, alone=True)] = (AuthSource.BACKEND,)
     mechanisms: Annotated[tuple[Mechanism, ...], ListOf(word(Mechanism, any_case=True), least=1)] = (
@@ -145,7 +168,12 @@ class Auth(Section, frozen=True, kw_only=True):
         Mechanism.LOGIN,
     )
     users_file: OptionalFile = None
+    app_passwords_file: OptionalFile = None
     auth_http: Annotated[Url | None, kinds.HTTP_URL] = None
+    auth_http_header_file: OptionalFile = None
+    user_map: OptionalFile = None
+    default_domain: Annotated[str, kinds.OPTIONAL_DOMAIN] = ""
+    success_cache: Annotated[float, duration("0s", "10m")] = 0.0
     oauth: OAuth = OAuth()
 
 

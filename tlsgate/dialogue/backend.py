@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Generator
 from dataclasses import dataclass, replace
 
-from tlsgate.dialogue import sasl
+from tlsgate.dialogue import challenge
 from tlsgate.dialogue.buffer import LineTooLong, ReceiveBuffer
 from tlsgate.dialogue.client import ClientFacts
 from tlsgate.dialogue.credentials import Credentials
@@ -173,7 +173,7 @@ def _shows_secret(text: str, login: SameLogin) -> bool:
     coded = len(who.secret) * 4 // 3
     if len(text) < min(coded, _SHOWN) and b'"' not in who.secret and b"\\" not in who.secret:
         return False  # shorter than any other form
-    forms = (escaped(who.secret), sasl.encode(who.secret), sasl.encode(plain_response(login)))
+    forms = (escaped(who.secret), challenge.encode(who.secret), challenge.encode(plain_response(login)))
     return any(printable(form, _SHOWN) in text for form in forms)
 
 

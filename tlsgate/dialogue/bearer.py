@@ -2,66 +2,25 @@
 
 from __future__ import annotations
 
-import enum
 import json
 import re
-from dataclasses import dataclass, field
 
-from tlsgate.dialogue.credentials import Credentials, CredentialsError, readable_user
+from tlsgate.dialogue.access_token import LONGEST_TOKEN, BearerToken, TokenAdvice, TokenError
+from tlsgate.dialogue.challenge import Challenge, SaslError
+from tlsgate.dialogue.credentials import CredentialsError, readable_user
 from tlsgate.dialogue.gs2 import read_gs2
 from tlsgate.dialogue.proofs import Rejected
-from tlsgate.dialogue.sasl import Challenge, SaslError
 
-LONGEST_TOKEN = 16384
 _LONGEST_MESSAGE = LONGEST_TOKEN + 4096
 _MOST_PAIRS = 16
 _PAIR = re.compile(r"([A-Za-z]+)=([\x20-\x7e\t\r\n]*)")  # RFC 7628 3.1
 _XOAUTH2 = re.compile(r"user=([^\x01]*)\x01auth=([^\x01]*)\x01\x01")
-_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750 2.1
 _BEARER = re.compile(r"bearer +(.*)", re.IGNORECASE)
 _PORT = re.compile(r"[0-9]{1,5}")
 
 
-class TokenError(enum.StrEnum):
-    """Why a token isn't taken (RFC 6750 3.1)."""
-
-    INVALID_REQUEST = "invalid_request"
-    INVALID_TOKEN = "invalid_token"  # noqa: S105 - the word of the RFC
-    INSUFFICIENT_SCOPE = "insufficient_scope"
-
-
 # What HTTP would have said (RFC 6750 3.1).
 _STATUS = {TokenError.INVALID_REQUEST: "400", TokenError.INVALID_TOKEN: "401", TokenError.INSUFFICIENT_SCOPE: "403"}
-
-
-@dataclass(frozen=True, slots=True)
-class BearerToken:
-    """An access token, in the characters of RFC 6750. ``authzid``: as whom the client wants to act, "" if not said.
-
-    Nothing says yet whose the token is. Raises CredentialsError.
-    """
-
-    token: str = field(repr=False)
-    authzid: str = ""
-
-    def __post_init__(self) -> None:
-        if len(self.token) > LONGEST_TOKEN:
-            raise CredentialsError("token too long")
-        if _TOKEN.fullmatch(self.token) is None:
-            raise CredentialsError("malformed token")
-        if self.authzid:
-            Credentials(self.authzid, b"any")
-
-
-@dataclass(frozen=True, slots=True)
-class TokenAdvice:
-    """Where a client may get a token, told to one whose token isn't taken: scope, and the URL of RFC 8414's document.
-
-    "": not told.
-    """
-
-    scope: str = ""
-    openid_configuration: str = ""
 
 
 class OAuthBearer:

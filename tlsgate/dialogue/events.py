@@ -5,7 +5,9 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass, field
 
+from tlsgate.dialogue.access_token import BearerToken
 from tlsgate.dialogue.credentials import Credentials
+from tlsgate.dialogue.proofs import Proven
 
 
 class NeedData(enum.Enum):
@@ -60,6 +62,7 @@ class Ending(enum.StrEnum):
     DNSBL = "dnsbl"
     DNSBL_TEMPFAIL = "dnsbl_tempfail"
     SHUTDOWN = "shutdown"
+    KICKED = "kicked"
     FAULT = "fault"
 
 
@@ -85,12 +88,24 @@ class StartTls:
     data: bytes
 
 
+Shown = Credentials | BearerToken | Proven
+"""What a client shows to be let in. A token isn't anybody's yet; who is Proven has no secret that could go further."""
+
+
 @dataclass(frozen=True, slots=True)
 class Authenticate:
-    """Credentials were shown over TLS. Answer by ``send(Granted(...))`` or ``send(Refused(...))``."""
+    """A client wants to be let in, over TLS. Answer by ``send(Granted(...))`` or ``send(Refused(...))``."""
 
     mechanism: str
-    credentials: Credentials
+    shown: Shown
+
+
+@dataclass(frozen=True, slots=True)
+class SecretNeeded:
+    """An exchange (SCRAM) goes on with what is kept of this user's password. Answer by ``give``."""
+
+    mechanism: str
+    user: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,15 +119,16 @@ class CleartextAuthRefused:
 
 @dataclass(frozen=True, slots=True)
 class AuthRejected:
-    """An authentication that failed before its password could be looked at: write ``data``.
+    """An authentication that failed in the exchange itself: write ``data``.
 
-    ``user``: the name that was shown, None where none can be read.
+    ``user``: the name that was shown, None where none can be read. ``guessed``: a secret was tried, and is wrong.
     """
 
     data: bytes
     mechanism: str
     reason: str
     user: str | None = None
+    guessed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,14 +149,19 @@ class Granted:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The login doesn't stand. ``text``: the backend's words if it had any, printable."""
+    """The login doesn't stand. ``text``: the words of who refused it if there are any, printable.
+
+    ``code``: of an SMTP reply and its enhanced one, in the place of the reason's own. ``why``: for the log alone.
+    """
 
     reason: Refusal
     text: str = ""
+    code: str = ""
+    why: str = ""
 
 
 Verdict = Granted | Refused
-ServerEvent = Reply | StartTls | Authenticate | CleartextAuthRefused | AuthRejected | Close
+ServerEvent = Reply | StartTls | Authenticate | SecretNeeded | CleartextAuthRefused | AuthRejected | Close
 
 
 class LocalProtocolError(Exception):

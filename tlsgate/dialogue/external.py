@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from tlsgate.dialogue.challenge import Challenge, SaslError
 from tlsgate.dialogue.credentials import CredentialsError
 from tlsgate.dialogue.proofs import Proven
-from tlsgate.dialogue.sasl import Challenge, SaslError
 
 
 class External:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from tlsgate.dialogue.sasl import SaslError
+from tlsgate.dialogue.challenge import SaslError
 
 _HEADER = re.compile(r"(?:(?P<flag>[ny])|p=(?P<binding>[A-Za-z0-9.-]+)),(?:a=(?P<authzid>[^,\0]+))?,")
 _ESCAPED = re.compile(r"=(2C|3D)?")

@@ -1,8 +1,9 @@
 """IMAP, the server's side before login (RFC 9051, RFC 3501; RFC 2595 STARTTLS, 4959 SASL-IR, 7888 LITERAL-, 2971 ID).
 
 State   what may come                          goes to
-COMMAND a command, whole with its literals     COMMAND, SASL, VERDICT, CLOSED
-SASL    one base64 line, or "*"                COMMAND, SASL, VERDICT
+COMMAND a command, whole with its literals     COMMAND, SASL, SECRET, VERDICT, CLOSED
+SASL    one base64 line, or "*"                COMMAND, SASL, SECRET, VERDICT
+SECRET  nothing: the caller gives a secret     SASL
 VERDICT nothing: the caller answers credentials COMMAND, GRANTED, ENDING
 ENDING  nothing: one Close event is due        CLOSED
 GRANTED nothing: handover() gives the rest
@@ -19,8 +20,10 @@ from collections.abc import Callable
 from functools import lru_cache
 
 from tlsgate.dialogue import sasl
+from tlsgate.dialogue.authenticating import Authenticating, Awaited
 from tlsgate.dialogue.buffer import LineTooLong, ReceiveBuffer
-from tlsgate.dialogue.credentials import Credentials, CredentialsError, credentials, readable_user
+from tlsgate.dialogue.challenge import encode
+from tlsgate.dialogue.credentials import CredentialsError, credentials, readable_user
 from tlsgate.dialogue.events import (
     NEED_DATA,
     Authenticate,
@@ -39,7 +42,6 @@ from tlsgate.dialogue.events import (
     ServerEvent,
     StartTls,
     Verdict,
-    ending_after,
 )
 from tlsgate.dialogue.foreign import TLS_HANDSHAKE_RECORD, is_foreign
 from tlsgate.dialogue.imap_syntax import LITERAL, Cursor, ImapSyntaxError, Literal
@@ -61,6 +63,7 @@ _NOT_OFFERED = {
     "UNAUTHENTICATE",
     "IMAP4REV1",
 }
+_NO_CONNECTION = sasl.Connection()
 _NOT_OFFERED_KINDS = ("AUTH=", "LOGIN-REFERRALS", "COMPRESS=", "SASL-")
 
 
@@ -69,19 +72,27 @@ class State(enum.Enum):
 
     COMMAND = enum.auto()
     SASL = enum.auto()
+    SECRET = enum.auto()
     VERDICT = enum.auto()
     ENDING = enum.auto()
     GRANTED = enum.auto()
     CLOSED = enum.auto()
 
 
-class Imap:
+_AWAITING = {Awaited.RESPONSE: State.SASL, Awaited.SECRET: State.SECRET, Awaited.VERDICT: State.VERDICT}
+_AWAITED = {state: awaited for awaited, state in _AWAITING.items()}
+
+
+class Imap(Authenticating):
     """One IMAP client before login.
 
-    ``offer``: what CAPABILITY shows. ``channel``: clear text, where only STARTTLS leads on, or TLS.
+    ``offer``: what CAPABILITY shows. ``channel``: clear text, where only STARTTLS leads on, or TLS. ``connection``:
+    what mechanisms make use of.
     """
 
-    def __init__(self, offer: Offer, channel: Channel, bounds: Bounds) -> None:
+    def __init__(
+        self, offer: Offer, channel: Channel, bounds: Bounds, connection: sasl.Connection = _NO_CONNECTION
+    ) -> None:
         self._offer = offer
         self._clear = channel is Channel.CLEARTEXT
         self._longest_line = bounds.line_length
@@ -92,7 +103,7 @@ class Imap:
         self._size = 0
         self._literal: int | None = None
         self._tag = b"*"
-        self._sasl = sasl.Authentication(offer.mechanisms)
+        self._sasl = sasl.Authentication(offer.mechanisms, connection)
         self._tally = Tally(bounds)
         self._due = Ending.AUTH_ATTEMPTS
 
@@ -122,7 +133,7 @@ class Imap:
                 return self._receive_response()
             case State.ENDING:
                 return self._close(self._due)
-            case State.VERDICT | State.GRANTED | State.CLOSED:
+            case State.SECRET | State.VERDICT | State.GRANTED | State.CLOSED:
                 raise LocalProtocolError(f"no event in state {self.state.name}")
 
     def send(self, verdict: Verdict) -> bytes:
@@ -134,9 +145,8 @@ class Imap:
                 self.state = State.GRANTED
                 bracketed = f"[{code}] " if code else ""
                 return self._tagged(b"OK", f"{bracketed}{text or 'Logged in'}".encode())
-            case Refused(reason, text):
-                self._attempted(ending_after(reason))
-                return self._no(REFUSALS[reason].imap, text or REFUSALS[reason].text)
+            case Refused():
+                return self._deny(verdict)
 
     def handover(self) -> bytes:
         """What the client has sent behind its login. Raises LocalProtocolError before the login stands."""
@@ -265,10 +275,13 @@ class Imap:
         secret = cursor.astring()
         cursor.end()
         try:
-            return self._authenticate("LOGIN", credentials(user, secret))
+            who = credentials(user, secret)
         except CredentialsError as error:
+            self._attempted(Ending.AUTH_ATTEMPTS)
             data = self._no("AUTHENTICATIONFAILED", "Authentication failed")
-            return self._rejected(data, "LOGIN", str(error), readable_user(user))
+            return AuthRejected(data, "LOGIN", str(error), readable_user(user))
+        self.state = State.VERDICT
+        return Authenticate("LOGIN", who)
 
     def _cleartext_login(self, cursor: Cursor) -> ServerEvent:
         try:
@@ -299,25 +312,23 @@ class Imap:
 
     # -- steps that commands share ------------------------------------------------------------------
 
-    def _step(self, step: sasl.Step) -> ServerEvent:
-        match step:
-            case Credentials():
-                return self._authenticate(self._sasl.mechanism, step)
-            case sasl.Challenge(data):
-                self.state = State.SASL
-                return Reply(b"+ " + sasl.encode(data) + b"\r\n")
-            case sasl.Failed(failure, reason, user):
-                words = SASL_FAILURES[failure]
-                said = self._no(words.imap, words.text) if words.imap else self._tagged(b"BAD", words.text.encode())
-                return self._rejected(said, self._sasl.mechanism, reason, user)
+    @property
+    def _awaited(self) -> Awaited | None:
+        return _AWAITED.get(self.state)
 
-    def _authenticate(self, mechanism: str, who: Credentials) -> Authenticate:
-        self.state = State.VERDICT
-        return Authenticate(mechanism, who)
+    def _await(self, awaited: Awaited) -> None:
+        self.state = _AWAITING[awaited]
 
-    def _rejected(self, data: bytes, mechanism: str, reason: str, user: str | None) -> AuthRejected:
-        self._attempted(Ending.AUTH_ATTEMPTS)
-        return AuthRejected(data, mechanism, reason, user)
+    def _continuation(self, challenge: bytes) -> bytes:
+        return b"+ " + encode(challenge) + b"\r\n"
+
+    def _failure(self, failure: sasl.Failure) -> bytes:
+        words = SASL_FAILURES[failure]
+        return self._no(words.imap, words.text) if words.imap else self._tagged(b"BAD", words.text.encode())
+
+    def _refusal(self, refused: Refused) -> bytes:
+        words = REFUSALS[refused.reason]
+        return self._no(words.imap, refused.text or words.text)
 
     def _attempted(self, ending: Ending) -> None:
         self.state, self._due = (State.ENDING if self._tally.attempt() else State.COMMAND), ending

@@ -8,7 +8,7 @@ from collections.abc import Generator
 from dataclasses import replace
 from functools import lru_cache
 
-from tlsgate.dialogue import sasl
+from tlsgate.dialogue import challenge
 from tlsgate.dialogue.backend import (
     NO_PLAIN,
     BackendDialogue,
@@ -150,7 +150,7 @@ class ImapBackend(BackendDialogue):
         if not login.act_as and "LOGINDISABLED" not in names and user is not None and secret is not None:
             return [b"%s LOGIN %s %s\r\n" % (self._tag, user, secret)]
         if "AUTH=PLAIN" in names:
-            command, response = self._tag + b" AUTHENTICATE PLAIN", sasl.encode(plain_response(login)) + b"\r\n"
+            command, response = self._tag + b" AUTHENTICATE PLAIN", challenge.encode(plain_response(login)) + b"\r\n"
             return [command + b" " + response] if "SASL-IR" in names else [command + b"\r\n", response]
         if login.act_as:
             raise RemoteProtocolError(NO_PLAIN)

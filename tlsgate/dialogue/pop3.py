@@ -1,8 +1,9 @@
 """POP3, the server's side before login (RFC 1939; RFC 2449 CAPA, 2595 STLS, 5034 AUTH, 3206 codes).
 
 State   what may come                           goes to
-COMMAND a line                                  COMMAND, SASL, VERDICT, CLOSED
-SASL    one base64 line, or "*"                 COMMAND, SASL, VERDICT
+COMMAND a line                                  COMMAND, SASL, SECRET, VERDICT, CLOSED
+SASL    one base64 line, or "*"                 COMMAND, SASL, SECRET, VERDICT
+SECRET  nothing: the caller gives a secret      SASL
 VERDICT nothing: the caller answers credentials COMMAND, GRANTED, ENDING
 ENDING  nothing: one Close event is due         CLOSED
 GRANTED nothing: handover() gives the rest
@@ -18,8 +19,10 @@ import enum
 from collections.abc import Callable
 
 from tlsgate.dialogue import sasl
+from tlsgate.dialogue.authenticating import Authenticating, Awaited
 from tlsgate.dialogue.buffer import LineTooLong, ReceiveBuffer
-from tlsgate.dialogue.credentials import Credentials, CredentialsError, credentials, readable_user
+from tlsgate.dialogue.challenge import encode
+from tlsgate.dialogue.credentials import CredentialsError, credentials, readable_user
 from tlsgate.dialogue.events import (
     NEED_DATA,
     Authenticate,
@@ -38,7 +41,6 @@ from tlsgate.dialogue.events import (
     ServerEvent,
     StartTls,
     Verdict,
-    ending_after,
 )
 from tlsgate.dialogue.foreign import TLS_HANDSHAKE_RECORD, is_foreign
 from tlsgate.dialogue.replies import ENDINGS, REFUSALS, SASL_FAILURES
@@ -56,16 +58,27 @@ class State(enum.Enum):
 
     COMMAND = enum.auto()
     SASL = enum.auto()
+    SECRET = enum.auto()
     VERDICT = enum.auto()
     ENDING = enum.auto()
     GRANTED = enum.auto()
     CLOSED = enum.auto()
 
 
-class Pop3:
-    """One POP3 client before login. ``offer``: what CAPA shows. ``channel``: clear text or TLS."""
+_AWAITING = {Awaited.RESPONSE: State.SASL, Awaited.SECRET: State.SECRET, Awaited.VERDICT: State.VERDICT}
+_AWAITED = {state: awaited for awaited, state in _AWAITING.items()}
+_NO_CONNECTION = sasl.Connection()
 
-    def __init__(self, offer: Offer, channel: Channel, bounds: Bounds) -> None:
+
+class Pop3(Authenticating):
+    """One POP3 client before login. ``offer``: what CAPA shows. ``channel``: clear text or TLS.
+
+    ``connection``: what mechanisms make use of.
+    """
+
+    def __init__(
+        self, offer: Offer, channel: Channel, bounds: Bounds, connection: sasl.Connection = _NO_CONNECTION
+    ) -> None:
         self._offer = offer
         self._clear = channel is Channel.CLEARTEXT
         self._longest_line = bounds.line_length
@@ -73,7 +86,7 @@ class Pop3:
         self._buffer = ReceiveBuffer()
         self.state = State.COMMAND
         self._user: bytes | None = None
-        self._sasl = sasl.Authentication(offer.mechanisms)
+        self._sasl = sasl.Authentication(offer.mechanisms, connection)
         self._due = Ending.AUTH_ATTEMPTS
 
     # -- the caller's side --------------------------------------------------------------------------
@@ -98,7 +111,7 @@ class Pop3:
                 return self._receive_line()
             case State.ENDING:
                 return self._close(self._due)
-            case State.VERDICT | State.GRANTED | State.CLOSED:
+            case State.SECRET | State.VERDICT | State.GRANTED | State.CLOSED:
                 raise LocalProtocolError(f"no event in state {self.state.name}")
 
     def send(self, verdict: Verdict) -> bytes:
@@ -109,9 +122,8 @@ class Pop3:
             case Granted(text, _):
                 self.state = State.GRANTED
                 return b"+OK %s\r\n" % (text or "Logged in").encode()
-            case Refused(reason, text):
-                self._attempted(ending_after(reason))
-                return _err(REFUSALS[reason].pop3, text or REFUSALS[reason].text)
+            case Refused():
+                return self._deny(verdict)
 
     def handover(self) -> bytes:
         """What the client has sent behind its login. Raises LocalProtocolError before the login stands."""
@@ -192,9 +204,12 @@ class Pop3:
             return self._bad("USER first")
         user, self._user = self._user, None
         try:
-            return self._authenticate("USER", credentials(user, argument or b""))
+            who = credentials(user, argument or b"")
         except CredentialsError as error:
-            return self._rejected(_err("AUTH", "Authentication failed"), "USER", str(error), readable_user(user))
+            self._attempted(Ending.AUTH_ATTEMPTS)
+            return AuthRejected(_err("AUTH", "Authentication failed"), "USER", str(error), readable_user(user))
+        self.state = State.VERDICT
+        return Authenticate("USER", who)
 
     def _apop(self, argument: bytes | None) -> ServerEvent:
         if self._clear:
@@ -213,24 +228,23 @@ class Pop3:
 
     # -- steps that commands share ------------------------------------------------------------------
 
-    def _step(self, step: sasl.Step) -> ServerEvent:
-        match step:
-            case Credentials():
-                return self._authenticate(self._sasl.mechanism, step)
-            case sasl.Challenge(data):
-                self.state = State.SASL
-                return Reply(b"+ " + sasl.encode(data) + b"\r\n")
-            case sasl.Failed(failure, reason, user):
-                words = SASL_FAILURES[failure]
-                return self._rejected(_err(words.pop3, words.text), self._sasl.mechanism, reason, user)
+    @property
+    def _awaited(self) -> Awaited | None:
+        return _AWAITED.get(self.state)
 
-    def _authenticate(self, mechanism: str, who: Credentials) -> Authenticate:
-        self.state = State.VERDICT
-        return Authenticate(mechanism, who)
+    def _await(self, awaited: Awaited) -> None:
+        self.state = _AWAITING[awaited]
 
-    def _rejected(self, data: bytes, mechanism: str, reason: str, user: str | None) -> AuthRejected:
-        self._attempted(Ending.AUTH_ATTEMPTS)
-        return AuthRejected(data, mechanism, reason, user)
+    def _continuation(self, challenge: bytes) -> bytes:
+        return b"+ " + encode(challenge) + b"\r\n"
+
+    def _failure(self, failure: sasl.Failure) -> bytes:
+        words = SASL_FAILURES[failure]
+        return _err(words.pop3, words.text)
+
+    def _refusal(self, refused: Refused) -> bytes:
+        words = REFUSALS[refused.reason]
+        return _err(words.pop3, refused.text or words.text)
 
     def _attempted(self, ending: Ending) -> None:
         self.state, self._due = (State.ENDING if self._tally.attempt() else State.COMMAND), ending

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Generator
 
-from tlsgate.dialogue import sasl, xclient
+from tlsgate.dialogue import challenge, xclient
 from tlsgate.dialogue.backend import (
     NO_PLAIN,
     BackendDialogue,
@@ -106,7 +106,7 @@ class Pop3Backend(BackendDialogue):
         kinds = {name.split(" ")[0].upper(): name.upper().split(" ")[1:] for name in known}
         spaced = " " in who.user  # what a server makes of that in USER is its own idea
         if "PLAIN" in kinds.get("SASL", []) and (spaced or login.act_as or "USER" not in kinds):
-            pieces, go_on = [b"AUTH PLAIN", sasl.encode(plain_response(login))], _CHALLENGE
+            pieces, go_on = [b"AUTH PLAIN", challenge.encode(plain_response(login))], _CHALLENGE
         elif login.act_as:
             raise RemoteProtocolError(NO_PLAIN)
         elif spaced:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tlsgate.dialogue.challenge import Challenge
 from tlsgate.dialogue.credentials import Credentials
-from tlsgate.dialogue.sasl import Challenge
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +36,11 @@ class Proven(Names):
 class Rejected:
     """The exchange has failed. The client is told why by ``challenge``, answers something, and is then refused.
 
-    ``reason``: for the log. ``user``: the name, where it was shown. The failure stands before the client answers.
+    ``reason``: for the log. ``user``: the name, where it was shown. ``guessed``: a secret was tried, and is wrong. The
+    failure stands before the client answers.
     """
 
     challenge: Challenge
     reason: str
     user: str | None
+    guessed: bool = False

@@ -61,6 +61,7 @@ ENDINGS: dict[Ending, Words] = {
     Ending.DNSBL: Words("CONTACTADMIN", "SYS/PERM", "554 5.7.1", "Your network is on a block list"),
     Ending.DNSBL_TEMPFAIL: Words("UNAVAILABLE", "SYS/TEMP", "421 4.7.1", "Your network is on a block list for now"),
     Ending.SHUTDOWN: Words("UNAVAILABLE", "SYS/TEMP", "421 4.3.2", "Shutting down, try again later"),
+    Ending.KICKED: Words("UNAVAILABLE", "SYS/TEMP", "421 4.3.2", "Ended by an administrator"),
     Ending.FAULT: Words("UNAVAILABLE", "SYS/TEMP", "421 4.3.0", "Internal fault, try again later"),
 }
 

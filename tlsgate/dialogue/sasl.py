@@ -1,26 +1,39 @@
-"""SASL mechanisms, server side (RFC 4422): challenges out, responses in, credentials at the end."""
+"""SASL, server side (RFC 4422): which mechanisms there are, and one client's exchanges, one after another."""
 
 from __future__ import annotations
 
-import binascii
 import enum
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
-from tlsgate.dialogue.credentials import Credentials, CredentialsError, credentials, readable_user
-from tlsgate.dialogue.events import LocalProtocolError
+from tlsgate.dialogue.access_token import BearerToken, TokenAdvice, TokenError
+from tlsgate.dialogue.challenge import Challenge, SaslError, decode, decode_initial
+from tlsgate.dialogue.events import LocalProtocolError, Refusal, Refused, Shown
+from tlsgate.dialogue.plain import Login, Plain
+from tlsgate.dialogue.proofs import Rejected, SecretWanted
+
+if TYPE_CHECKING:
+    from tlsgate.dialogue.scram_secret import ScramSecret
+
+EXTERNAL, SCRAM, PLUS = "EXTERNAL", "SCRAM-SHA-256", "SCRAM-SHA-256-PLUS"
+CANCELLED = "cancelled"
+"""The reason of a login that the client gave up itself."""
 
 
-class SaslError(Exception):
-    """The client's response can't be read. The text never holds any of it."""
+_NO_ADVICE = TokenAdvice()
 
 
 @dataclass(frozen=True, slots=True)
-class Challenge:
-    """Octets for the client, not yet encoded."""
+class Connection:
+    """What mechanisms make use of. ``exporter``: its octets for "tls-exporter" (RFC 9266), None below TLS 1.3.
 
-    data: bytes
+    ``certificate_user``: whom the client's verified certificate names. ``advice``: where a token is to be had.
+    """
+
+    exporter: bytes | None = None
+    certificate_user: str | None = None
+    advice: TokenAdvice = _NO_ADVICE
 
 
 class Exchange(Protocol):
@@ -28,55 +41,26 @@ class Exchange(Protocol):
 
     user: str | None
 
-    def start(self, initial: bytes | None) -> Challenge | Credentials:
+    def start(self, initial: bytes | None) -> Challenge | Shown | SecretWanted | Rejected:
         """Begin, with the client's initial response if it sent one. Raises SaslError."""
         ...
 
-    def respond(self, response: bytes) -> Challenge | Credentials:
+    def respond(self, response: bytes) -> Challenge | Shown | SecretWanted | Rejected:
         """Go on with the client's answer to the last challenge. Raises SaslError."""
         ...
 
 
-class Plain:
-    """PLAIN: authzid NUL authcid NUL passwd (RFC 4616)."""
+class Bearer(Exchange, Protocol):
+    """An exchange of a token: what the client is told of one that isn't taken."""
 
-    def __init__(self) -> None:
-        self.user: str | None = None
-
-    def start(self, initial: bytes | None) -> Challenge | Credentials:
-        return Challenge(b"") if initial is None else self.respond(initial)
-
-    def respond(self, response: bytes) -> Credentials:
-        fields = response.split(b"\0")
-        if len(fields) != 3:
-            raise SaslError("malformed PLAIN response")
-        authzid, user, secret = fields
-        self.user = readable_user(user)
-        return _credentials(user, secret, authzid)
+    def refused(self, error: TokenError) -> Challenge: ...
 
 
-class Login:
-    """LOGIN: two prompts (draft-murchison-sasl-login); an initial response is the user name."""
+class SecretTaker(Exchange, Protocol):
+    """An exchange that goes on with the user's secret."""
 
-    def __init__(self) -> None:
-        self.user: str | None = None
-        self._user: bytes | None = None
-
-    def start(self, initial: bytes | None) -> Challenge | Credentials:
-        return Challenge(b"Username:") if initial is None else self.respond(initial)
-
-    def respond(self, response: bytes) -> Challenge | Credentials:
-        if self._user is None:
-            self._user = response
-            self.user = readable_user(response)
-            return Challenge(b"Password:")
-        return _credentials(self._user, response)
-
-
-MECHANISMS: dict[str, Callable[[], Exchange]] = {"PLAIN": Plain, "LOGIN": Login}
-
-CANCELLED = "cancelled"
-"""The reason of a login that the client gave up itself."""
+    def give(self, secret: ScramSecret) -> Challenge: ...
+    def unavailable(self) -> Rejected: ...
 
 
 class Failure(enum.Enum):
@@ -96,7 +80,24 @@ class Failed:
     user: str | None
 
 
-Step = Challenge | Credentials | Failed
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The client has answered the challenge that told it of its failure: say so in the protocol's own words too."""
+
+    refused: Refused
+
+
+Step = Challenge | Shown | SecretWanted | Rejected | Failed | Finished
+
+
+def usable(mechanisms: tuple[str, ...], connection: Connection) -> tuple[str, ...]:
+    """Those of ``mechanisms`` that this connection can carry."""
+    without = set()
+    if connection.exporter is None:
+        without.add(PLUS)
+    if connection.certificate_user is None:
+        without.add(EXTERNAL)
+    return tuple(name for name in mechanisms if name not in without)
 
 
 class Authentication:
@@ -105,9 +106,14 @@ class Authentication:
     ``mechanism``: what the last one was, for events.
     """
 
-    def __init__(self, offered: tuple[str, ...]) -> None:
-        self._offered = MECHANISMS.keys() & offered
-        self._exchange: Exchange | None = None
+    def __init__(self, offered: tuple[str, ...], connection: Connection) -> None:
+        self._offered = MECHANISMS.keys() & usable(offered, connection)
+        self._connection = connection
+        # The exchange is with whose turn it is: the client, the caller who has the secret, or the one who judges.
+        self._asked: Exchange | None = None
+        self._wanting: SecretTaker | None = None
+        self._shown: Bearer | None = None
+        self._refused: Refused | None = None
         self.mechanism = ""
 
     def known(self, mechanism: str) -> str:
@@ -116,55 +122,78 @@ class Authentication:
 
     def begin(self, mechanism: str, initial: bytes | None) -> Step:
         """Begin an exchange. ``mechanism``: in capitals; ``initial``: the initial response as it came."""
+        self._asked = self._wanting = self._shown = self._refused = None
         self.mechanism = self.known(mechanism)
         if mechanism not in self._offered:
             return Failed(Failure.MECHANISM, "mechanism not supported", shown_user(mechanism, initial))
-        exchange = self._exchange = MECHANISMS[mechanism]()
+        exchange = MECHANISMS[mechanism](self._bound())
         try:
-            return exchange.start(None if initial is None else decode_initial(initial))
+            return self._noted(exchange, exchange.start(None if initial is None else decode_initial(initial)))
         except SaslError as error:
             return Failed(Failure.RESPONSE, str(error), exchange.user)
 
     def respond(self, line: bytes) -> Step:
-        """Go on with a line of the client's, its end included. Raises LocalProtocolError before ``begin``."""
-        exchange = self._exchange
+        """Go on with a line of the client's, its end included. Raises LocalProtocolError when it isn't its turn."""
+        exchange, self._asked = self._asked, None
         if exchange is None:
-            raise LocalProtocolError("no exchange")
+            raise LocalProtocolError("no response was asked for")
+        refused, self._refused = self._refused, None
+        if refused is not None:  # whatever the client says to it
+            return Finished(refused)
         if not line.endswith(b"\r\n") or line == b"*\r\n":
             return Failed(Failure.CANCELLED, CANCELLED, exchange.user)
         try:
-            return exchange.respond(decode(line[:-2]))
+            return self._noted(exchange, exchange.respond(decode(line[:-2])))
         except SaslError as error:
             return Failed(Failure.RESPONSE, str(error), exchange.user)
 
+    def give(self, secret: ScramSecret | None) -> Challenge:
+        """Go on with the secret of the user who was asked for; None: it can't be told now.
 
-def decode(line: bytes) -> bytes:
-    """Base64 of one response, strictly (RFC 4648 3.3: no noise). Raises SaslError."""
-    try:
-        return binascii.a2b_base64(line, strict_mode=True) if line else b""
-    except binascii.Error:
-        raise SaslError("bad base64") from None
+        Raises LocalProtocolError when none was asked for.
+        """
+        taker, self._wanting = self._wanting, None
+        if taker is None:
+            raise LocalProtocolError("no secret was asked for")
+        self._asked = taker
+        if secret is not None:
+            return taker.give(secret)
+        self._refused = Refused(Refusal.UNAVAILABLE)
+        return taker.unavailable().challenge
 
+    def refuse(self, refused: Refused) -> Challenge | None:
+        """What the mechanism says of a refusal before the protocol's own words, if it does (RFC 7628 3.2.3)."""
+        bearer, self._shown = self._shown, None
+        error = _TOKEN_ERRORS.get(refused.reason)
+        if bearer is None or error is None:
+            return None
+        self._asked, self._refused = bearer, refused
+        return bearer.refused(error)
 
-def decode_initial(argument: bytes) -> bytes:
-    """An initial response: "=" stands for the empty one (RFC 4954 4, RFC 5034 4, RFC 4959 3). Raises SaslError."""
-    if argument == b"=":
-        return b""
-    if not argument:
-        raise SaslError("empty initial response")
-    return decode(argument)
+    def _bound(self) -> Connection:
+        # A client that can bind must be told of it where that isn't offered, and only there (RFC 5802 6).
+        if PLUS in self._offered or self._connection.exporter is None:
+            return self._connection
+        return Connection(None, self._connection.certificate_user, self._connection.advice)
 
-
-def encode(data: bytes) -> bytes:
-    """Base64 on one line."""
-    return binascii.b2a_base64(data, newline=False)
+    def _noted(self, exchange: Exchange, step: Challenge | Shown | SecretWanted | Rejected) -> Step:
+        match step:
+            case SecretWanted():
+                self._wanting = cast("SecretTaker", exchange)  # nothing else wants one
+            case BearerToken():
+                self._shown = cast("Bearer", exchange)
+            case Challenge():
+                self._asked = exchange
+            case Rejected():
+                self._asked, self._refused = exchange, Refused(Refusal.AUTHENTICATION_FAILED)
+        return step
 
 
 def shown_user(mechanism: str, initial: bytes | None) -> str | None:
     """The user name in an initial response that isn't used, where one can be read."""
-    if not initial or mechanism not in MECHANISMS:
+    if not initial or mechanism not in MECHANISMS or mechanism == EXTERNAL:
         return None
-    exchange = MECHANISMS[mechanism]()
+    exchange = MECHANISMS[SCRAM if mechanism == PLUS else mechanism](Connection())
     try:
         exchange.start(decode_initial(initial))
     except SaslError:
@@ -172,8 +201,51 @@ def shown_user(mechanism: str, initial: bytes | None) -> str | None:
     return exchange.user
 
 
-def _credentials(user: bytes, secret: bytes, authzid: bytes = b"") -> Credentials:
-    try:
-        return credentials(user, secret, authzid)
-    except CredentialsError as error:
-        raise SaslError(str(error)) from None
+# -- the mechanisms; those that few configs have are loaded when one is used ------------------------
+
+
+def _scram(connection: Connection) -> Exchange:
+    from tlsgate.dialogue.scram import Scram
+
+    return Scram(plus=False, exporter=connection.exporter)
+
+
+def _scram_plus(connection: Connection) -> Exchange:
+    from tlsgate.dialogue.scram import Scram
+
+    return Scram(plus=True, exporter=connection.exporter)
+
+
+def _oauthbearer(connection: Connection) -> Exchange:
+    from tlsgate.dialogue.bearer import OAuthBearer
+
+    return OAuthBearer(connection.advice)
+
+
+def _xoauth2(connection: Connection) -> Exchange:
+    from tlsgate.dialogue.bearer import XOAuth2
+
+    return XOAuth2(connection.advice)
+
+
+def _external(connection: Connection) -> Exchange:
+    from tlsgate.dialogue.external import External
+
+    if connection.certificate_user is None:
+        raise LocalProtocolError("EXTERNAL without a certificate")
+    return External(connection.certificate_user)
+
+
+MECHANISMS: dict[str, Callable[[Connection], Exchange]] = {
+    "PLAIN": lambda _: Plain(),
+    "LOGIN": lambda _: Login(),
+    SCRAM: _scram,
+    PLUS: _scram_plus,
+    "OAUTHBEARER": _oauthbearer,
+    "XOAUTH2": _xoauth2,
+    EXTERNAL: _external,
+}
+_TOKEN_ERRORS = {
+    Refusal.AUTHENTICATION_FAILED: TokenError.INVALID_TOKEN,
+    Refusal.AUTHORIZATION_FAILED: TokenError.INSUFFICIENT_SCOPE,
+}

@@ -14,10 +14,10 @@ import enum
 import hmac
 import secrets
 
+from tlsgate.dialogue.challenge import Challenge, SaslError, encode
 from tlsgate.dialogue.credentials import CredentialsError, readable_user
 from tlsgate.dialogue.events import LocalProtocolError
 from tlsgate.dialogue.proofs import Proven, Rejected, SecretWanted
-from tlsgate.dialogue.sasl import Challenge, SaslError, encode
 from tlsgate.dialogue.scram_messages import (
     ClientFirst,
     ScramError,
@@ -146,4 +146,5 @@ class Scram:
 
     def _reject(self, error: ScramError) -> Rejected:
         self.state = State.OVER
-        return Rejected(Challenge(f"e={error}".encode()), error.value, self.user)
+        wrong = error is ScramError.INVALID_PROOF
+        return Rejected(Challenge(f"e={error}".encode()), error.value, self.user, guessed=wrong)

@@ -6,8 +6,8 @@ import enum
 import re
 from dataclasses import dataclass, field
 
+from tlsgate.dialogue.challenge import SaslError, decode
 from tlsgate.dialogue.gs2 import Gs2Header, read_gs2, saslname
-from tlsgate.dialogue.sasl import SaslError, decode
 from tlsgate.dialogue.saslprep import saslprep
 
 LONGEST_MESSAGE = 4096

@@ -75,6 +75,12 @@ def read_secret(text: str) -> ScramSecret:
     raise ValueError("it is no SCRAM-SHA-256 secret")
 
 
+def written(secret: ScramSecret) -> str:
+    """As ``read_secret`` and Dovecot read it."""
+    parts = (base64.b64encode(each).decode() for each in (secret.salt, secret.stored_key, secret.server_key))
+    return f"{_SCHEME}{secret.iterations},{','.join(parts)}"
+
+
 def decoy(user: str, key: bytes, like: ScramSecret) -> ScramSecret:
     """For a user who has none: looks like ``like``, is the same each time for a name, and no proof fits it.
 

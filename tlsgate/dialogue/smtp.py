@@ -73,7 +73,7 @@ class Smtp(SmtpMessage):
                 return self._skip_chunk()
             case State.ENDING:
                 return self._close(self._due)
-            case State.VERDICT | State.PENDING | State.CLOSED:
+            case State.SECRET | State.VERDICT | State.PENDING | State.CLOSED:
                 raise LocalProtocolError(f"no event in state {self.state.name}")
 
     def answer(self, said: SmtpReply) -> bytes:

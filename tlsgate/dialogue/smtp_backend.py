@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from functools import lru_cache
 
-from tlsgate.dialogue import sasl, xclient
+from tlsgate.dialogue import challenge, xclient
 from tlsgate.dialogue.backend import (
     NO_PLAIN,
     BackendDialogue,
@@ -147,13 +147,13 @@ def _auth_lines(login: SameLogin, keywords: tuple[str, ...]) -> list[bytes]:
     who = login.credentials
     offered = _mechanisms(keywords)
     if "PLAIN" in offered:
-        response = sasl.encode(plain_response(login))
+        response = challenge.encode(plain_response(login))
         at_once = b"AUTH PLAIN " + response
         return [at_once] if len(at_once) <= _LONGEST_COMMAND else [b"AUTH PLAIN", response]
     if login.act_as:
         raise RemoteProtocolError(NO_PLAIN)
     if "LOGIN" in offered:
-        return [b"AUTH LOGIN", sasl.encode(who.user.encode()), sasl.encode(who.secret)]
+        return [b"AUTH LOGIN", challenge.encode(who.user.encode()), challenge.encode(who.secret)]
     raise RemoteProtocolError("backend offers neither AUTH PLAIN nor AUTH LOGIN")
 
 

@@ -2,8 +2,9 @@
 
 State     what may come                            goes to
 START     EHLO, HELO                               GREETED, READY
-GREETED   STARTTLS (clear), AUTH (submission)      SASL, VERDICT, CLOSED
-SASL      one base64 line, or "*"                  GREETED, SASL, VERDICT
+GREETED   STARTTLS (clear), AUTH (submission)      SASL, SECRET, VERDICT, CLOSED
+SASL      one base64 line, or "*"                  GREETED, SASL, SECRET, VERDICT
+SECRET    nothing: the caller gives a secret       SASL
 VERDICT   nothing: the caller answers credentials  READY, GREETED, ENDING
 READY     MAIL                                     PENDING
 MAIL      RCPT, DATA, BDAT                         PENDING, CHUNK, SKIP
@@ -56,6 +57,7 @@ class State(enum.Enum):
     START = enum.auto()
     GREETED = enum.auto()
     SASL = enum.auto()
+    SECRET = enum.auto()
     VERDICT = enum.auto()
     READY = enum.auto()
     MAIL = enum.auto()

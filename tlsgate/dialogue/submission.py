@@ -6,10 +6,9 @@ Nothing leads to READY but a granted login, and no object outlives STARTTLS, so 
 from __future__ import annotations
 
 from tlsgate.dialogue import sasl
-from tlsgate.dialogue.credentials import Credentials
+from tlsgate.dialogue.authenticating import Authenticating, Awaited
+from tlsgate.dialogue.challenge import encode
 from tlsgate.dialogue.events import (
-    Authenticate,
-    AuthRejected,
     Bounds,
     Channel,
     CleartextAuthRefused,
@@ -19,10 +18,8 @@ from tlsgate.dialogue.events import (
     NeedData,
     Offer,
     Refused,
-    Reply,
     ServerEvent,
     Verdict,
-    ending_after,
 )
 from tlsgate.dialogue.replies import REFUSALS, SASL_FAILURES
 from tlsgate.dialogue.smtp import MessageRules, Smtp
@@ -30,14 +27,25 @@ from tlsgate.dialogue.smtp_events import MailEvent
 from tlsgate.dialogue.smtp_reply import reply
 from tlsgate.dialogue.smtp_session import State
 
+_AWAITING = {Awaited.RESPONSE: State.SASL, Awaited.SECRET: State.SECRET, Awaited.VERDICT: State.VERDICT}
+_AWAITED = {state: awaited for awaited, state in _AWAITING.items()}
+_NO_CONNECTION = sasl.Connection()
 
-class Submission(Smtp):
-    """One submission client."""
 
-    def __init__(self, offer: Offer, channel: Channel, bounds: Bounds, rules: MessageRules) -> None:
+class Submission(Authenticating, Smtp):
+    """One submission client. ``connection``: what mechanisms make use of."""
+
+    def __init__(
+        self,
+        offer: Offer,
+        channel: Channel,
+        bounds: Bounds,
+        rules: MessageRules,
+        connection: sasl.Connection = _NO_CONNECTION,
+    ) -> None:
         super().__init__(offer, channel, bounds, rules)
         self._logged_in = False
-        self._sasl = sasl.Authentication(offer.mechanisms)
+        self._sasl = sasl.Authentication(offer.mechanisms, connection)
 
     @property
     def _open(self) -> bool:
@@ -65,9 +73,8 @@ class Submission(Smtp):
                 self._logged_in = True
                 self.state = State.READY
                 return reply("235 2.7.0", "Authentication successful").encode()
-            case Refused(reason, text):
-                self._attempted(ending_after(reason))
-                return reply(REFUSALS[reason].smtp, text or REFUSALS[reason].text).encode()
+            case Refused():
+                return self._deny(verdict)
 
     def _take_line(self, line: bytes) -> ServerEvent | MailEvent | NeedData:
         if self.state is not State.SASL:
@@ -86,18 +93,23 @@ class Submission(Smtp):
             return self._bad("501 5.5.4", "Syntax: AUTH mechanism")
         return self._step(self._sasl.begin(mechanism, initial.encode() if space else None))
 
-    def _step(self, step: sasl.Step) -> ServerEvent:
-        match step:
-            case Credentials():
-                self.state = State.VERDICT
-                return Authenticate(self._sasl.mechanism, step)
-            case sasl.Challenge(data):
-                self.state = State.SASL
-                return Reply(b"334 " + sasl.encode(data) + b"\r\n")
-            case sasl.Failed(failure, reason, user):
-                self._attempted(Ending.AUTH_ATTEMPTS)
-                words = SASL_FAILURES[failure]
-                return AuthRejected(reply(words.smtp, words.text).encode(), self._sasl.mechanism, reason, user)
+    @property
+    def _awaited(self) -> Awaited | None:
+        return _AWAITED.get(self.state)
+
+    def _await(self, awaited: Awaited) -> None:
+        self.state = _AWAITING[awaited]
+
+    def _continuation(self, challenge: bytes) -> bytes:
+        return b"334 " + encode(challenge) + b"\r\n"
+
+    def _failure(self, failure: sasl.Failure) -> bytes:
+        words = SASL_FAILURES[failure]
+        return reply(words.smtp, words.text).encode()
+
+    def _refusal(self, refused: Refused) -> bytes:
+        words = REFUSALS[refused.reason]
+        return reply(refused.code or words.smtp, refused.text or words.text).encode()
 
     def _attempted(self, ending: Ending) -> None:
         self.state, self._due = (State.ENDING if self._tally.attempt() else State.GREETED), ending

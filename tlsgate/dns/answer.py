@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 
 class Kind(enum.StrEnum):
-    """The record types that are asked for (RFC 1035 3.2.2, RFC 3596)."""
+    """The record types that are asked for (RFC 1035 3.2.2, RFC 3596, RFC 2782)."""
 
     A = "A"
     AAAA = "AAAA"
     MX = "MX"
     PTR = "PTR"
+    SRV = "SRV"
     TXT = "TXT"
 
 
@@ -31,7 +32,8 @@ class Failure(enum.StrEnum):
 class Found:
     """At least one record, in the order of the answer.
 
-    A, AAAA: an address; PTR: a name; MX: "preference name"; TXT: its strings joined, octets as Latin-1 (RFC 7208 3.3).
+    A, AAAA: an address; PTR: a name; MX: "preference name"; SRV: "priority weight port name"; TXT: its strings joined,
+    octets as Latin-1 (RFC 7208 3.3).
     Names are lower-case without the last dot; what isn't a printable ASCII character is escaped (RFC 1035 5.1).
     """
 

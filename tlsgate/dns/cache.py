@@ -37,6 +37,11 @@ class AnswerCache:
         self._kept.move_to_end(question)
         return answer
 
+    def expiry(self, question: Question) -> float | None:
+        """Until when the answer that is kept is good."""
+        kept = self._kept.get(question)
+        return None if kept is None else kept[0]
+
     def put(self, question: Question, answer: Answer, expires: float) -> None:
         """Keep an answer until ``expires``."""
         if question in self._kept:

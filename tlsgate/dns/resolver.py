@@ -76,6 +76,11 @@ class Resolver:
             if flight.answer is not None:
                 return flight.answer
 
+    def good_for(self, name: str, kind: Kind) -> float:
+        """How many seconds the last answer will be given again without asking: what is left of its TTL."""
+        expiry = self._cache.expiry((name.removesuffix(".").lower(), kind))
+        return 0.0 if expiry is None else max(expiry - trio.current_time(), 0.0)
+
     async def _lead(self, question: Question, deadline: float) -> Answer:
         """Ask, for everybody who wants to know."""
         flight = self._under_way[question] = _Flight()

@@ -25,6 +25,7 @@ from dns.rdtypes.ANY.PTR import PTR
 from dns.rdtypes.ANY.TXT import TXT
 from dns.rdtypes.IN.A import A
 from dns.rdtypes.IN.AAAA import AAAA
+from dns.rdtypes.IN.SRV import SRV
 
 from tlsgate.config import HostPort
 from tlsgate.dns.answer import Answer, Failed, Failure, Found, Kind, Missing
@@ -175,6 +176,8 @@ def _text(record: dns.rdata.Rdata) -> str:
             return _name(record.target)
         case MX():
             return f"{record.preference} {_name(record.exchange)}"
+        case SRV():
+            return f"{record.priority} {record.weight} {record.port} {_name(record.target)}"
         case TXT():
             return b"".join(record.strings).decode("latin-1")
     raise TypeError(f"{type(record).__name__} wasn't asked for")

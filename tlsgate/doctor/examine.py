@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import trio
 
+from tlsgate.backends.resolve import Names
 from tlsgate.config import Config, Protocol
 from tlsgate.dns import Resolver
 from tlsgate.doctor import own_address
@@ -32,7 +33,8 @@ class _Unheard:
 async def examine(prepared: Prepared, domain: str | None) -> list[Finding]:
     """What is found, in the order of the config. ``domain``: one whose mail comes here, None for our name alone."""
     settings = prepared.settings
-    every = list(subjects(settings, prepared.backend_contexts))
+    names = Names(Resolver(settings.dns, _Unheard()))
+    every = [each async for each in subjects(settings, prepared.backend_contexts, names)]
     of_backends: dict[int, list[Finding]] = {}
     of_dns: list[Finding] = []
     room = trio.CapacityLimiter(_BACKENDS_AT_ONCE)
@@ -43,8 +45,11 @@ async def examine(prepared: Prepared, domain: str | None) -> list[Finding]:
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_dns, settings, domain, of_dns)
-        for number, subject in enumerate(every):
-            nursery.start_soon(backend, number, subject)
+        for number, each in enumerate(every):
+            if isinstance(each, Subject):
+                nursery.start_soon(backend, number, each)
+            else:
+                of_backends[number] = [each]
         roots = await trio.to_thread.run_sync(known_roots)
         served = list(certificates(prepared.contexts.certificates, settings, roots, datetime.now(UTC)))
     return [*(each for number in sorted(of_backends) for each in of_backends[number]), *served, *of_dns]

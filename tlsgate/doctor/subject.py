@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tlsgate import config
-from tlsgate.backends.pool import Backend
-from tlsgate.config import Config, Protocol
+from tlsgate.backends.backend import Backend
+from tlsgate.backends.entry import Entry
+from tlsgate.backends.resolve import Names
+from tlsgate.config import Config, Protocol, reached
 from tlsgate.dialogue.backend import BackendDialogue, Purpose
 from tlsgate.dialogue.imap_backend import ImapBackend
 from tlsgate.dialogue.pop3_backend import Pop3Backend
 from tlsgate.dialogue.smtp_backend import SmtpBackend
+from tlsgate.doctor.finding import Finding, Severity
 
 _DIALOGUES: dict[Protocol, Callable[..., BackendDialogue]] = {
     Protocol.IMAP: ImapBackend,
@@ -57,24 +60,23 @@ class Subject:
         return spoken(purpose, starttls=starttls, hostname=self.hostname, known=known)
 
 
-def subjects(settings: Config, contexts: Mapping[str, Sequence[ssl.SSLContext | None]]) -> Iterator[Subject]:
-    """Every backend that a listener can lead to. ``contexts``: by pool, for its backends in their order."""
-    reached = _reached(settings)
+async def subjects(
+    settings: Config, contexts: Mapping[str, Sequence[ssl.SSLContext | None]], names: Names
+) -> AsyncIterator[Subject | Finding]:
+    """Every backend that a listener can lead to, and names that lead to none.
+
+    ``contexts``: by pool, for its backends in their order. ``names``: who knows the servers that a name stands for.
+    """
+    uses, hostname = reached(settings), settings.server.hostname
     for name, pool in settings.pools.items():
         for each, context in zip(pool.backends, contexts[name], strict=True):
-            if name in reached:
-                backend = Backend(name, each, Untold(), context, pool.client_address)
-                yield Subject(backend, pool, reached[name], settings.server.hostname)
-
-
-def _reached(settings: Config) -> dict[str, frozenset[Protocol]]:
-    """The protocols that each pool is used for."""
-    reached: dict[str, frozenset[Protocol]] = {}
-    for listener in settings.listeners:
-        reached[listener.pool] = reached.get(listener.pool, frozenset()) | {listener.protocol}
-    with_users = frozenset(each.protocol for each in settings.listeners) - {Protocol.MX}
-    for route in settings.routes:
-        protocols = with_users if route.protocol is None else frozenset({route.protocol})
-        if protocols:
-            reached[route.pool] = reached.get(route.pool, frozenset()) | protocols
-    return reached
+            if name not in uses:
+                continue
+            entry = Entry(each, name, pool, Untold(), context, names)
+            if entry.many is not None:
+                await entry.look_up(hostname)
+            if entry.unknown:
+                about, why = f"pool {name}, backend {each.address}", "no client is sent to any server of it"
+                yield Finding(about, Severity.PROBLEM, entry.unknown, why, "mend its records, or the address here")
+            for backend in entry.backends:
+                yield Subject(backend, pool, uses[name], hostname)

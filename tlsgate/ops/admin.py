@@ -18,13 +18,15 @@ from starlette.routing import Route
 
 from tlsgate.ops.admin_bans import BanControls, ban_routes
 from tlsgate.ops.admin_guard import Guard, Reach, reach_of
+from tlsgate.ops.admin_sessions import SessionControls, session_routes
+from tlsgate.ops.admin_state import StateControls, state_routes
 from tlsgate.ops.health import Health
 from tlsgate.ops.http_server import serve_http
 from tlsgate.ops.log import EventLog
 from tlsgate.ops.token import Token
 
 
-class Controls(BanControls, Protocol):
+class Controls(BanControls, SessionControls, StateControls, Protocol):
     """All that the API calls. ``token``: gives the one in force. ``report``: has metrics brought up to date."""
 
     @property
@@ -54,6 +56,8 @@ def application(registry: CollectorRegistry, health: Health, controls: Controls,
             Route("/healthz", healthz),
             Route("/readyz", readyz),
             *ban_routes(controls),
+            *session_routes(controls),
+            *state_routes(controls),
         ],
         middleware=[Middleware(Guard, reach, controls.token)],
     )

@@ -119,6 +119,13 @@ class ListenersCollector(Collector):
         ):
             yield _histogram(f"tlsgate_{metric}", text, each)
 
+    def phases(self) -> dict[str, dict[str, int]]:
+        """How many sessions each listener has in each phase."""
+        return {
+            name: {phase.value: count for phase, count in counted.phases.items()}
+            for name, counted in self._all().items()
+        }
+
     def _all(self) -> dict[str, ListenerMetrics]:
         """With what other processes have counted."""
         own = self.listeners.copy()

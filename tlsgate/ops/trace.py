@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 import secrets
-from time import monotonic
+from time import monotonic, time
 
 from tlsgate.ops.listener_metrics import ListenerMetrics, Phase
 from tlsgate.ops.log import EventLog
+from tlsgate.ops.session_view import LiveSession, short
 from tlsgate.tls.accept import TlsFacts
 
+_MOST_WEAK = 10_000
 _prefix = secrets.token_hex(2)
 _numbers = itertools.count(1)
 
@@ -28,6 +30,7 @@ class ListenerTrace:
         self.data_phase = data_phase
         self.metrics = metrics
         self.log = log
+        self._weak: set[str] = set()
 
     def refused(self, result: str, client: str, port: int, reason: str) -> None:
         """A connection was refused before its session began."""
@@ -38,6 +41,13 @@ class ListenerTrace:
         """A session begins."""
         self.metrics.connection("accepted")
         return SessionTrace(self, client, port)
+
+    def first_weak(self, user: str) -> bool:
+        """Whether this user's hash is told of for the first time; of so many that nobody reads more."""
+        if user in self._weak or len(self._weak) >= _MOST_WEAK:
+            return False
+        self._weak.add(user)
+        return True
 
     def shortage(self) -> None:
         """No descriptor was left to accept with."""
@@ -52,8 +62,8 @@ class SessionTrace:
     """
 
     __slots__ = (
-        "_backend", "_began", "_client", "_client_name", "_down", "_facts", "_listener", "_mechanism", "_phase",
-        "_port", "_screening", "_up", "_user", "session_id",
+        "_app_password", "_backend", "_began", "_client", "_client_name", "_down", "_facts", "_listener", "_mechanism",
+        "_phase", "_port", "_screening", "_up", "_user", "session_id",
     )  # fmt: skip
 
     def __init__(self, listener: ListenerTrace, client: str, port: int) -> None:
@@ -67,10 +77,48 @@ class SessionTrace:
         self._user: str | None = None
         self._backend: str | None = None
         self._client_name: str | None = None
-        self._screening = ""
+        self._screening = self._app_password = ""
         self._up = self._down = 0
         self._phase = Phase.HANDSHAKE
         listener.metrics.enter(Phase.HANDSHAKE)
+
+    @property
+    def client(self) -> str:
+        """Its address, or "unix"."""
+        return self._client
+
+    @property
+    def listener(self) -> str:
+        """The name of its listener."""
+        return self._listener.name
+
+    @property
+    def user(self) -> str | None:
+        """Who has logged in; None before."""
+        return self._user
+
+    def octets(self, up: int, down: int) -> tuple[int, int]:
+        """Those told of so far, with others that weren't yet."""
+        return self._up + up, self._down + down
+
+    def described(self, up: int, down: int) -> LiveSession:
+        """What is known of the session while it lives. ``up``, ``down``: all its octets behind the login."""
+        facts, began = self._facts, time() - (monotonic() - self._began)
+        return LiveSession(
+            self.session_id,
+            self._listener.name,
+            self._client,
+            self._port,
+            self._phase,
+            round(began, 3),
+            short(self._user),
+            self._mechanism,
+            self._backend,
+            facts.version if facts else None,
+            facts.cipher if facts else None,
+            up,
+            down,
+        )
 
     def handshaken(self, facts: TlsFacts, seconds: float) -> None:
         """TLS stands."""
@@ -103,6 +151,12 @@ class SessionTrace:
         """A login couldn't be judged or served: not the client's fault."""
         self._listener.metrics.login(mechanism, "unavailable", None)
         self._emit("login_unavailable", "warning", user=user, mechanism=mechanism, reason=reason)
+
+    def recognized(self, user: str, label: str, weak: str) -> None:
+        """A source has found a secret right. ``label``: an app password's; ``weak``: a kind of hash soon guessed."""
+        self._app_password = label
+        if weak and self._listener.first_weak(user):
+            self._emit("weak_hash", "warning", user=user, scheme=weak)
 
     def logged_in(self, mechanism: str, user: str, backend: str, seconds: float) -> None:
         """The login stands; ``seconds`` since the connection was accepted."""
@@ -169,7 +223,7 @@ class SessionTrace:
         """The socket is closed."""
         metrics, facts = self._listener.metrics, self._facts
         seconds = monotonic() - self._began
-        screening = {"screening": self._screening} if self._screening else {}
+        found = {"screening": self._screening, "app_password": self._app_password}
         metrics.leave(self._phase)
         metrics.session_ended(seconds)
         self._emit(
@@ -189,7 +243,7 @@ class SessionTrace:
             bytes_in=self._up,
             bytes_out=self._down,
             seconds=round(seconds, 3),
-            **screening,
+            **{name: text for name, text in found.items() if text},
         )
 
     def _enter(self, phase: Phase) -> None:

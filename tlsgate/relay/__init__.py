@@ -1,5 +1,5 @@
 """The data plane: bytes between two sockets, at the lowest cost per byte and per idle session."""
 
-from tlsgate.relay.pump import Pump, Relayed
+from tlsgate.relay.pump import Pump, Relayed, Relaying
 
-__all__ = ["Pump", "Relayed"]
+__all__ = ["Pump", "Relayed", "Relaying"]

@@ -31,6 +31,9 @@ _EVENTS = 256
 _TURN = 0.01
 _BATCHES = 8
 _SHORTEST_TICK, _LONGEST_TICK = 0.25, 15.0
+# Seconds without an octet after which a client is told of an end: it isn't in the middle of an answer.
+_QUIET = 0.2
+_LF = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,33 +49,50 @@ class _Leg:
     """One socket of a session.
 
     ``backlog`` waits to be written to it, and behind that, with ``tell_end``, the other side's end. ``ended``: no more
-    will be read from it.
+    will be read from it. ``last``: the octet that was read last.
     """
 
-    __slots__ = ("backlog", "ended", "mask", "other", "received", "session", "stream", "tell_end")
+    __slots__ = ("backlog", "ended", "last", "mask", "other", "received", "session", "stream", "tell_end")
 
     other: _Leg
 
-    def __init__(self, session: _Session, stream: Stream) -> None:
+    def __init__(self, session: Relaying, stream: Stream) -> None:
         self.session = session
         self.stream = stream
         self.backlog: memoryview | None = None
         self.ended = False
         self.tell_end = False
         self.mask = 0
-        self.received = 0
+        self.received = self.last = 0
 
 
-class _Session:
-    __slots__ = ("client", "idle_timeout", "on_end", "owner", "seen")
+class Relaying:
+    """A session that is being relayed. ``about``: whatever its owner knows it by."""
+
+    __slots__ = ("about", "client", "farewell", "idle_timeout", "on_end", "owner", "seen")
 
     client: _Leg
 
-    def __init__(self, owner: object, idle_timeout: float, on_end: Callable[[Relayed], None], now: float) -> None:
+    def __init__(
+        self,
+        owner: object,
+        about: object,
+        farewell: bytes,
+        idle_timeout: float,
+        on_end: Callable[[Relayed], None],
+        now: float,
+    ) -> None:
         self.owner = owner
+        self.about = about
+        self.farewell = farewell
         self.idle_timeout = idle_timeout
         self.on_end: Callable[[Relayed], None] | None = on_end
         self.seen = now
+
+    @property
+    def octets(self) -> tuple[int, int]:
+        """Octets that were read so far, from the client and from the backend."""
+        return self.client.received, self.client.other.received
 
 
 class Pump:
@@ -107,14 +127,17 @@ class Pump:
         idle_timeout: float,
         on_end: Callable[[Relayed], None],
         owner: object = None,
+        about: object = None,
+        farewell: bytes = b"",
     ) -> None:
         """Take over a session and own its two streams.
 
         ``to_backend`` and ``to_client``: octets that were read already and go first. ``idle_timeout``: seconds
         without an octet either way. ``on_end`` is called once, after both sockets are closed, and must not raise.
-        ``owner``: whose sessions ``end_all`` may end apart.
+        ``owner``: whose sessions ``end_all`` may end apart. ``about``: what ``sessions`` gives it back with.
+        ``farewell``: the line by which ``dismiss`` ends it.
         """
-        session = _Session(owner, idle_timeout, on_end, trio.current_time())
+        session = Relaying(owner, about, farewell, idle_timeout, on_end, trio.current_time())
         first, second = _Leg(session, client), _Leg(session, backend)
         first.other, second.other = second, first
         session.client = first
@@ -122,6 +145,7 @@ class Pump:
         self._legs[backend.fd] = second
         self._look_within(max(idle_timeout / 10, _SHORTEST_TICK))
         first.received, second.received = len(to_backend), len(to_client)
+        second.last = to_client[-1] if to_client else _LF
         if self._epoll.closed:
             # The session's task was on its way here when both were cancelled.
             self._end(session, "shutdown")
@@ -136,6 +160,29 @@ class Pump:
             self._arm(second)
         except Exception as error:  # noqa: BLE001 - as in _serve
             self._fail(session, error)
+
+    def sessions(self) -> list[Relaying]:
+        """Those that are being relayed."""
+        return [leg.session for leg in self._legs.values() if leg is leg.session.client]
+
+    def dismiss(self, session: Relaying, *, at_once: bool) -> None:
+        """End a session if its client can be told, or has no farewell to be told; or ``at_once``.
+
+        It can be told behind a whole line with nothing on its way. A literal may still stop there for a while: then its
+        client sees it cut off, as by any lost connection.
+        """
+        if session.on_end is None:
+            return
+        client = session.client
+        quiet = trio.current_time() - session.seen >= _QUIET
+        if session.farewell and not quiet and not at_once:
+            return
+        if session.farewell and quiet and client.backlog is None and client.other.last == _LF and not client.tell_end:
+            try:
+                client.stream.write(memoryview(session.farewell))
+            except StreamLost:  # nobody is left to tell
+                pass
+        self._end(session, "kicked")
 
     def end_all(self, reason: str, owner: object = None) -> None:
         """Close every session, or those of one owner."""
@@ -200,6 +247,7 @@ class Pump:
         count = leg.stream.read_into(buffer)
         if count > 0:
             leg.received += count
+            leg.last = buffer[count - 1]
             self._write(leg.other, buffer[:count])
             if leg.stream.at_end:
                 self._input_ended(leg)
@@ -269,10 +317,10 @@ class Pump:
             self._epoll.modify(leg.stream.fd, mask)
         leg.mask = mask
 
-    def _fail(self, session: _Session, error: Exception) -> None:
+    def _fail(self, session: Relaying, error: Exception) -> None:
         self._end(session, error.reason if isinstance(error, StreamLost) else f"fault: {type(error).__name__}")
 
-    def _end(self, session: _Session, reason: str) -> None:
+    def _end(self, session: Relaying, reason: str) -> None:
         on_end, session.on_end = session.on_end, None
         if on_end is None:
             return

@@ -8,6 +8,7 @@ itself). A used context is never changed: a reload makes new ones.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -61,7 +62,9 @@ class ServerContexts:
                 self.certificates.append(certificate)
                 for protocol in protocols:
                     for name in names or ("",):
-                        self._contexts[protocol].setdefault(name.lower(), _context(certificate, minimum, protocol))
+                        asked = None if protocol is Protocol.MX else tls.client_ca
+                        context = _context(certificate, minimum, protocol, asked)
+                        self._contexts[protocol].setdefault(name.lower(), context)
             except CertificateFault as fault:
                 faults.append(str(fault))
         if faults:
@@ -78,7 +81,7 @@ class ServerContexts:
         return contexts[""]
 
 
-def _context(certificate: Certificate, minimum: TlsVersion, protocol: Protocol) -> SSL.Context:
+def _context(certificate: Certificate, minimum: TlsVersion, protocol: Protocol, client_ca: Path | None) -> SSL.Context:
     context = SSL.Context(SSL.TLS_SERVER_METHOD)
     context.set_min_proto_version(_VERSIONS[minimum])
     context.set_options(SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION)
@@ -94,6 +97,8 @@ def _context(certificate: Certificate, minimum: TlsVersion, protocol: Protocol) 
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
     context.set_session_id(b"tlsgate:" + protocol.value.encode())
     context.set_alpn_select_callback(_alpn_callback(_ALPN[protocol]))
+    if client_ca is not None:
+        _ask_for_certificates(context, client_ca)
     try:
         context.use_certificate(certificate.chain[0])
         for intermediate in certificate.chain[1:]:
@@ -106,6 +111,18 @@ def _context(certificate: Certificate, minimum: TlsVersion, protocol: Protocol) 
             "get a chain with ECDSA P-256 or RSA 2048 keys or better, signed with SHA-256"
         ) from None
     return context
+
+
+def _ask_for_certificates(context: SSL.Context, client_ca: Path) -> None:
+    """A client needs none, but one that shows one needs a good one: else the handshake fails (RFC 8446 4.4.2.4)."""
+    try:
+        context.load_verify_locations(os.fsencode(client_ca))
+        context.load_client_ca(os.fsencode(client_ca))
+    except SSL.Error:
+        raise CertificateFault(
+            f"tls.client_ca: {client_ca}: holds no CA certificate that can be read; name a readable file in PEM"
+        ) from None
+    context.set_verify(SSL.VERIFY_PEER)
 
 
 def _alpn_callback(name: bytes) -> Callable[[SSL.Connection, list[bytes]], bytes]:

@@ -13,13 +13,14 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from functools import partial
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import trio
 
 from tlsgate.admission.door import Entry
 from tlsgate.admission.gatehouse import Gatehouse
 from tlsgate.arrival import Arrival
+from tlsgate.ops.gateway_view import WorkerView
 from tlsgate.workers.answers import Answers
 from tlsgate.workers.channel import Channel, pair
 from tlsgate.workers.counts import Counts
@@ -33,6 +34,7 @@ _RESTART_PAUSE = 1.0
 _GRACE = 3.0
 _REPORT_WITHIN = 0.5
 _TICK = 2.0  # how often each worker is asked for a sign of life
+_T = TypeVar("_T")
 
 
 class FleetTrace(Protocol):
@@ -156,6 +158,25 @@ class Fleet:
         with trio.move_on_after(_REPORT_WITHIN):
             for worker in asked:
                 await worker.reported.wait()
+
+    async def order(self, what: str, argument: object, kind: type[_T], within: float) -> tuple[list[_T], int]:
+        """What all workers answer to an order ``within`` so many seconds, and how many don't."""
+        asked = [worker for worker in self._workers if worker.ready.is_set()]
+        answers: list[_T] = []
+
+        async def ask(worker: WorkerHandle) -> None:
+            if (answer := await worker.order(what, argument, kind)) is not None:
+                answers.append(answer)
+
+        async with trio.open_nursery() as nursery:
+            nursery.cancel_scope.deadline = trio.current_time() + within
+            for worker in asked:
+                nursery.start_soon(ask, worker)
+        return answers, len(asked) - len(answers)
+
+    def views(self) -> list[WorkerView]:
+        """The workers, the oldest first."""
+        return [each.view(self._generation) for each in sorted(self._workers, key=lambda each: each.pid)]
 
     async def stop(self) -> None:
         """End every session and every worker, and the spawner."""

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import socket
 from contextlib import suppress
+from typing import Any, TypeVar
 
 import msgspec
 import trio
 
+from tlsgate.ops.gateway_view import WorkerView
 from tlsgate.workers.answers import Answers
 from tlsgate.workers.channel import Channel
 from tlsgate.workers.counts import Counts
@@ -18,7 +21,9 @@ from tlsgate.workers.messages import (
     Answer,
     Ask,
     Counted,
+    Done,
     Left,
+    Order,
     Ready,
     Report,
     Retire,
@@ -30,6 +35,15 @@ from tlsgate.workers.messages import (
 _HANGS = 15  # after so many ticks without a sign of life
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(ToParent).decode
+_T = TypeVar("_T")
+
+
+class _Ordered:
+    """An order that is under way."""
+
+    def __init__(self) -> None:
+        self.done = trio.Event()
+        self.value: Any = None
 
 
 class WorkerHandle:
@@ -47,6 +61,8 @@ class WorkerHandle:
         self._channel = channel
         self._asked = 0
         self._silent = 0
+        self._orders: dict[int, _Ordered] = {}
+        self._numbers = itertools.count()
 
     @property
     def usable(self) -> bool:
@@ -57,6 +73,12 @@ class WorkerHandle:
     def late(self) -> bool:
         """Whether others should have its connections, as long as there are others."""
         return self._silent > 0 or self._channel.behind
+
+    def view(self, generation: int) -> WorkerView:
+        """It as the admin API shows it; ``generation`` is the one that serves."""
+        serves = self.usable and self.generation == generation
+        phase = "serving" if serves else "ending" if self.retired else "starting"
+        return WorkerView(self.pid, phase, len(self.answers.entries), self.late)
 
     def send(self, message: ToWorker, connected: socket.socket | None = None) -> None:
         """Send a message; ``connected`` goes with it."""
@@ -72,6 +94,20 @@ class WorkerHandle:
         self._asked += 1
         self.reported = trio.Event()
         self.send(Report())
+
+    async def order(self, what: str, argument: object, kind: type[_T]) -> _T | None:
+        """What it answers to an order, None where that is nothing of this kind. One that has ended never does."""
+        number, ordered = next(self._numbers), _Ordered()
+        self._orders[number] = ordered
+        try:
+            self.send(Order(number, what, argument))
+            await ordered.done.wait()
+        finally:
+            del self._orders[number]
+        try:
+            return msgspec.convert(ordered.value, kind)
+        except msgspec.ValidationError:
+            return None
 
     def tick(self) -> bool:
         """Ask for a sign of life, unless one is due; False when it hangs."""
@@ -112,6 +148,10 @@ class WorkerHandle:
                 self._reported()
             case Ready():
                 self.ready.set()
+            case Done(number, value):
+                if (ordered := self._orders.get(number)) is not None:
+                    ordered.value = value
+                    ordered.done.set()
 
     async def _answer(self, ask: Ask) -> None:
         value = await self.answers.answer(ask)

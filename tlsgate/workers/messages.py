@@ -50,6 +50,14 @@ class Report(_Message, frozen=True, array_like=True, tag="p"):
     """Say what was counted; who doesn't answer for a while is held to hang."""
 
 
+class Order(_Message, frozen=True, array_like=True, tag="o"):
+    """What an admin wants of the sessions and pools here; ``what`` is a call of workers/orders."""
+
+    id: int
+    what: str
+    argument: Any
+
+
 # -- to the parent ----------------------------------------------------------------------------------------
 
 
@@ -84,5 +92,12 @@ class Counted(_Message, frozen=True, array_like=True, tag="n"):
     dumped: bytes
 
 
-ToWorker = Connection | Answer | Retire | Report
-ToParent = Ready | Ask | Tell | Left | Counted
+class Done(_Message, frozen=True, array_like=True, tag="d"):
+    """The answer to an Order."""
+
+    id: int
+    value: Any
+
+
+ToWorker = Connection | Answer | Retire | Report | Order
+ToParent = Ready | Ask | Tell | Left | Counted | Done

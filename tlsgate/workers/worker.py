@@ -24,8 +24,9 @@ from tlsgate.prepared import Prepared
 from tlsgate.serving import Serving
 from tlsgate.workers.channel import Channel
 from tlsgate.workers.counts import dump_metrics
-from tlsgate.workers.messages import Answer, Connection, Counted, Left, Ready, Report, Retire, ToWorker
-from tlsgate.workers.process import drop_privileges, raise_descriptor_limit
+from tlsgate.workers.messages import Answer, Connection, Counted, Left, Order, Ready, Report, Retire, ToWorker
+from tlsgate.workers.orders import carry_out
+from tlsgate.workers.process import drop_privileges, raise_descriptor_limit, worker_count
 from tlsgate.workers.remote import Link, RemoteHandshakes, RemotePenalties, RemoteStore
 
 _decode = msgspec.msgpack.Decoder(ToWorker).decode
@@ -41,6 +42,10 @@ def work(first: Config, prepared: Prepared, end: socket.socket, number: int) -> 
     random.seed()
     trace.renew_ids(number)
     log = EventLog(sys.stderr.buffer, first.log.format, first.log.level)
+    if prepared.users is not None:
+        from tlsgate.auth.users_file import share_cores  # only where there is one
+
+        share_cores(worker_count(prepared.settings.server.workers))
     channel = Channel(end)  # closed by our end: the parent takes it for that
     try:
         trio.run(Worker(prepared, channel, log).run)
@@ -103,6 +108,8 @@ class Worker:
                     self._retire(listeners, seconds)
                 case Report():
                     self._count()
+                case Order() as order:
+                    nursery.start_soon(self._carry_out, order)
 
     def _begin(self, message: Connection, connected: socket.socket) -> None:
         client = parse_client(message.host)
@@ -114,6 +121,9 @@ class Worker:
         if not self._serving.begin(message.listener, arrival, entry):
             arrival.socket.close()
             Visit(entry, self._serving.desk).leave()
+
+    async def _carry_out(self, order: Order) -> None:
+        self._link.send(await carry_out(order, self._serving))
 
     def _left(self, visit: Visit) -> None:
         self._connections -= 1

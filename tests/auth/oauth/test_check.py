@@ -34,7 +34,7 @@ from tlsgate.auth.oauth.introspection import Introspection
 from tlsgate.auth.oauth.jwt import JwtCheck
 from tlsgate.auth.oauth.key_cache import KeyCache
 from tlsgate.auth.oauth.verdict import Invalid, Unavailable, Valid, Verdict
-from tlsgate.dialogue.bearer import LONGEST_TOKEN
+from tlsgate.dialogue.access_token import LONGEST_TOKEN
 
 KEY = private_key("ES256")
 JWT = signed(KEY, algorithm="ES256").text.encode()

@@ -10,7 +10,7 @@ import pytest
 from tests.auth.oauth.issuer import AUDIENCE, EXPECTED, GOOD, ISSUER, NOW
 from tlsgate.auth.oauth.claims import LONGEST_CLAIM, SKEW, judge_claims
 from tlsgate.auth.oauth.verdict import Invalid, Valid
-from tlsgate.dialogue.bearer import TokenError
+from tlsgate.dialogue.access_token import TokenError
 from tlsgate.dialogue.credentials import LONGEST_USER
 
 MISSING = object()

@@ -33,7 +33,7 @@ from tlsgate.auth.oauth.jwt import JwtCheck
 from tlsgate.auth.oauth.key_cache import KEPT, PAUSE, KeyCache
 from tlsgate.auth.oauth.token import AccessToken
 from tlsgate.auth.oauth.verdict import Invalid, Unavailable, Valid, Verdict
-from tlsgate.dialogue.bearer import LONGEST_TOKEN, TokenError
+from tlsgate.dialogue.access_token import LONGEST_TOKEN, TokenError
 
 KEY, OTHER = private_key("RS256"), private_key("RS256", 1)
 ANN = Valid("ann@example.org", NOW + 3600)

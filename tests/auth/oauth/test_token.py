@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tlsgate.auth.oauth.token import AccessToken, access_token
-from tlsgate.dialogue.bearer import LONGEST_TOKEN
+from tlsgate.dialogue.access_token import LONGEST_TOKEN
 
 
 @pytest.mark.parametrize("secret", [b"x", b"x" * LONGEST_TOKEN, b"a.b.c", b"A-._~+/=", b"!~"])

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from tlsgate.auth.oauth.verdict import Invalid, Valid
-from tlsgate.dialogue.bearer import TokenError
+from tlsgate.dialogue.access_token import TokenError
 from tlsgate.dialogue.credentials import Credentials, CredentialsError
 
 # How far the issuer's clock and ours may be apart, in seconds.

@@ -16,7 +16,7 @@ from tlsgate.auth.oauth.jwk import ALGORITHMS, KeySet
 from tlsgate.auth.oauth.key_cache import KeyCache
 from tlsgate.auth.oauth.token import AccessToken
 from tlsgate.auth.oauth.verdict import Invalid, Unavailable, Verdict
-from tlsgate.dialogue.bearer import LONGEST_TOKEN
+from tlsgate.dialogue.access_token import LONGEST_TOKEN
 
 # Who doesn't name a key has few: each is tried, and each costs up to a millisecond.
 _MOST_TRIED = 4

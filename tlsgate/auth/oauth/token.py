@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from tlsgate.dialogue.bearer import LONGEST_TOKEN
+from tlsgate.dialogue.access_token import LONGEST_TOKEN
 
 # RFC 6749 A.12 without the space, which no header and no SASL mechanism can carry in one.
 _VISIBLE = re.compile(rb"[!-~]+")

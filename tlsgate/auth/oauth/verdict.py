@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from tlsgate.dialogue.bearer import TokenError
+from tlsgate.dialogue.access_token import TokenError
 
 
 @dataclass(frozen=True, slots=True)

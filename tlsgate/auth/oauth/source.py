@@ -1,0 +1,36 @@
+"""The source "oauth" among the others: whose the token is that a client has shown."""
+
+from __future__ import annotations
+
+from tlsgate.auth.attempt import Attempt
+from tlsgate.auth.judgement import Judgement, Right
+from tlsgate.auth.judgement import Unavailable as NotNow
+from tlsgate.auth.oauth.check import TokenCheck
+from tlsgate.auth.oauth.verdict import Invalid, Unavailable, Valid
+from tlsgate.dialogue.access_token import BearerToken, TokenError
+from tlsgate.dialogue.events import Refusal, Refused
+
+
+class ByToken:
+    """The source. ``pool_claim``: the claim that names the user's pool, "" for none."""
+
+    def __init__(self, check: TokenCheck, pool_claim: str = "") -> None:
+        self._check = check
+        self._pool_claim = pool_claim
+
+    async def __call__(self, attempt: Attempt) -> Judgement | None:
+        shown = attempt.shown
+        if not isinstance(shown, BearerToken):
+            return None
+        match await self._check.judge(shown.token.encode()):
+            case Valid(user, _, claims):
+                # A token is its owner's: whoever names somebody else has the wrong one.
+                if shown.authzid and shown.authzid.casefold() != user.casefold():
+                    return Refused(Refusal.AUTHENTICATION_FAILED, why="the token is somebody else's")
+                return Right(user, pool=claims.get(self._pool_claim, ""))
+            case Invalid(reason, TokenError.INSUFFICIENT_SCOPE):
+                return Refused(Refusal.AUTHORIZATION_FAILED, why=reason)
+            case Invalid(reason):
+                return Refused(Refusal.AUTHENTICATION_FAILED, why=reason)
+            case Unavailable(reason):
+                return NotNow(f"oauth: {reason}")
