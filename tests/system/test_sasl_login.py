@@ -13,7 +13,9 @@ import signal
 import smtplib
 import socket
 import ssl
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +27,7 @@ from tests.system.certificates import GATEWAY_NAME, Certificate
 from tests.system.clients import LISTENER
 from tests.system.gateway import Event, Gateway, Listener, gateway
 from tests.system.masters import mastered
-from tests.system.peers import free_port, program, run
+from tests.system.peers import HOST, free_port, program, run
 from tests.system.test_trusted_backend import users_line
 from tests.system.wire import Wire, trusting
 
@@ -183,12 +185,14 @@ def test_nothing_is_begun_in_clear(site: Site, mechanism: str) -> None:
 # -- SCRAM ------------------------------------------------------------------------------------------------
 
 
-def gsasl(site: Site, protocol: str, user: str, *options: str, password: str = PASSWORD) -> bool:
-    """Whether it logs in, over STARTTLS; it has checked the gateway's proof then."""
+def gsasl(
+    site: Site, protocol: str, user: str, *options: str, password: str = PASSWORD, port: int | None = None
+) -> bool:
+    """Whether it logs in, over STARTTLS, and has found the gateway's proof right. ``port``: instead of the gateway's."""
     listener = LISTENER["submission" if protocol == "smtp" else protocol, "starttls"]
-    server = f"{GATEWAY_NAME}:{site.gate.ports[listener]}"
+    server = f"{GATEWAY_NAME}:{port or site.gate.ports[listener]}"
     options = ("--starttls", "--x509-ca-file", str(site.gate.ca), "-a", user, "-p", password, *options)
-    return run(program("gsasl"), f"--{protocol}", *options, "--connect", server).returncode == 0
+    done = run(program("gsasl"), f"--{protocol}", *options, "--connect", server); print("DBG", done, site.gate.events("auth_failed")[-1:]); return done.returncode == 0
 
 
 @pytest.mark.parametrize("protocol", ["imap", "smtp"])
@@ -218,6 +222,52 @@ def test_a_wrong_password_has_a_wrong_proof(site: Site) -> None:
     assert not gsasl(site, "imap", site.scram.name, "-m", "SCRAM-SHA-256-PLUS", password="wrong")
     told = site.gate.event("auth_failed", lambda event: event["mechanism"] == "SCRAM-SHA-256-PLUS")
     assert (told["user"], told["reason"]) == (site.scram.name, "invalid-proof")
+
+
+def test_a_client_that_could_bind_tells_of_a_downgrade(site: Site) -> None:
+    """Without PLUS, though it is offered: somebody between may have hidden that (RFC 5802 6)."""
+    assert not gsasl(site, "imap", site.scram.name, "-m", "SCRAM-SHA-256")
+    site.gate.event("auth_failed", lambda event: event["reason"] == "server-does-support-channel-binding")
+
+
+@contextmanager
+def between(site: Site, certificate: Certificate) -> Iterator[int]:
+    """Somebody with a certificate that clients trust, who passes all on, once. The port, of IMAP with STARTTLS."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate.chain, certificate.key)
+
+    def relay() -> None:
+        accepted, _ = listener.accept()
+        accepted.settimeout(20)
+        with accepted, Wire(site.gate.ports["imaps"]) as gate:
+            gate.start_tls(site.gate.ca)
+            accepted.sendall(gate.line() + b"\r\n")
+            while b"STARTTLS" not in (line := accepted.recv(4096)):
+                accepted.sendall(b"* CAPABILITY IMAP4rev1 STARTTLS\r\n" + line.split()[0] + b" OK\r\n")
+            accepted.sendall(line.split()[0] + b" OK\r\n")
+            with context.wrap_socket(accepted, server_side=True) as client:
+                while line := client.recv(4096):
+                    gate.send(line)
+                    while (said := gate.line()).startswith(b"* "):
+                        client.sendall(said + b"\r\n")
+                    client.sendall(said + b"\r\n")
+
+    with socket.create_server((HOST, 0)) as listener:
+        listener.settimeout(20)
+        thread = threading.Thread(target=relay)
+        thread.start()
+        yield listener.getsockname()[1]
+        thread.join()
+
+
+def test_who_is_between_gets_no_proof_that_is_good(site: Site, gateway_certificate: Certificate) -> None:
+    """Unless the client binds nothing, and trusts certificates alone."""
+    user = site.scram.name
+    with between(site, gateway_certificate) as port:
+        assert gsasl(site, "imap", user, "-m", "SCRAM-SHA-256", "--no-cb", port=port)
+    with between(site, gateway_certificate) as port:
+        assert not gsasl(site, "imap", user, "-m", "SCRAM-SHA-256-PLUS", port=port)
+    site.gate.event("auth_failed", lambda event: event["reason"] == "channel-bindings-dont-match")
 
 
 class Scram:

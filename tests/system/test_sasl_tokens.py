@@ -430,10 +430,11 @@ def test_without_the_issuer_no_token_is_bad(site: Site, user: User) -> None:
             with pytest.raises(smtplib.SMTPAuthenticationError) as refusal:
                 sender.auth("XOAUTH2", lambda _=None: xoauth2(user.name, "opaque-3").decode())
             assert refusal.value.smtp_code == 454
-        with pop3(site.gate, "pop3s", "implicit") as popper:
-            initial = base64.b64encode(xoauth2(user.name, "opaque-3")).decode()
-            with pytest.raises(poplib.error_proto, match=r"\[SYS/TEMP\]"):
-                popper._shortcmd(f"AUTH XOAUTH2 {initial}")
+        with Wire(site.gate.ports["pop3s"]) as popper:
+            popper.start_tls(site.gate.ca)
+            popper.line()
+            popper.send(b"AUTH XOAUTH2 " + base64.b64encode(xoauth2(user.name, "opaque-3")) + b"\r\n")
+            assert popper.line().startswith(b"-ERR [SYS/TEMP] ")
     finally:
         site.issuer.down = False
     told = site.gate.event("login_unavailable", lambda event: event["user"] == user.name)

@@ -189,3 +189,8 @@ class Offer:
     hostname: str
     mechanisms: tuple[str, ...] = ("PLAIN", "LOGIN")
     capabilities: tuple[str, ...] = field(default=())
+
+    @property
+    def passwords(self) -> bool:
+        """Whether a password can be shown at all: else the protocol's own commands for that are of no use either."""
+        return "PLAIN" in self.mechanisms or "LOGIN" in self.mechanisms

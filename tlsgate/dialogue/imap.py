@@ -274,6 +274,9 @@ class Imap(Authenticating):
         cursor.expect(b" ")
         secret = cursor.astring()
         cursor.end()
+        if not self._offer.passwords:
+            self._attempted(Ending.AUTH_ATTEMPTS)
+            return AuthRejected(self._failure(sasl.Failure.MECHANISM), "LOGIN", "no passwords here", readable_user(user))
         try:
             who = credentials(user, secret)
         except CredentialsError as error:
@@ -362,7 +365,9 @@ class Imap(Authenticating):
 
 @lru_cache(64)
 def _capability_list(offer: Offer, clear: bool) -> bytes:
-    login = ["STARTTLS", "LOGINDISABLED"] if clear else [f"AUTH={name}" for name in offer.mechanisms]
+    login = ["STARTTLS"] if clear else [f"AUTH={name}" for name in offer.mechanisms]
+    if clear or not offer.passwords:
+        login.append("LOGINDISABLED")
     carried = [name for name in offer.capabilities if carried_capability(name)]
     return " ".join(["IMAP4rev1", "SASL-IR", "LITERAL-", "ID", *login, *carried]).encode()
 

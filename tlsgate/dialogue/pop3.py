@@ -164,7 +164,9 @@ class Pop3(Authenticating):
         if _given(argument):
             return self._bad("CAPA takes no argument")
         names = " ".join(self._offer.mechanisms)
-        own = ["STLS"] if self._clear else ["USER", f"SASL {names}"]
+        own = ["STLS"] if self._clear else [f"SASL {names}"] if names else []
+        if not self._clear and self._offer.passwords:
+            own.insert(0, "USER")
         backend = [name for name in self._offer.capabilities if name.split(" ")[0].upper() in _CARRIED]
         lines = [*own, "RESP-CODES", "AUTH-RESP-CODE", *(backend or _DEFAULT), "IMPLEMENTATION tlsgate"]
         return Reply("\r\n".join(["+OK Capability list follows", *lines, ".", ""]).encode())
@@ -194,6 +196,8 @@ class Pop3(Authenticating):
             return self._cleartext("USER", _first_word(argument))
         if not argument or b" " in argument:
             return self._bad("USER needs one name")
+        if not self._offer.passwords:
+            return self._bad("Mechanism not supported")
         self._user = argument
         return Reply(b"+OK\r\n")
 

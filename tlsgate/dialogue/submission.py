@@ -52,7 +52,9 @@ class Submission(Authenticating, Smtp):
         return self._logged_in
 
     def _channel_keyword(self) -> str:
-        return "STARTTLS" if self._clear else "AUTH " + " ".join(self._offer.mechanisms)
+        if self._clear:
+            return "STARTTLS"
+        return " ".join(("AUTH", *self._offer.mechanisms)) if self._offer.mechanisms else ""
 
     def _closed(self) -> ServerEvent:
         return self._bad("530 5.7.0", "STARTTLS first" if self._clear else "Authentication required")
