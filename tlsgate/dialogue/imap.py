@@ -276,7 +276,8 @@ class Imap(Authenticating):
         cursor.end()
         if not self._offer.passwords:
             self._attempted(Ending.AUTH_ATTEMPTS)
-            return AuthRejected(self._failure(sasl.Failure.MECHANISM), "LOGIN", "no passwords here", readable_user(user))
+            data = self._failure(sasl.Failure.MECHANISM)
+            return AuthRejected(data, "LOGIN", "no passwords here", readable_user(user))
         try:
             who = credentials(user, secret)
         except CredentialsError as error:
