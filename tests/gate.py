@@ -33,11 +33,14 @@ from tlsgate.admission.visit import Desk, Visit
 from tlsgate.arrival import Arrival
 from tlsgate.auth import backend as asking_backend
 from tlsgate.auth.chain import chain
+from tlsgate.auth.followed import Followed
 from tlsgate.auth.judgement import Judge
 from tlsgate.auth.master import Master
 from tlsgate.auth.routing import Routes, Routing
+from tlsgate.auth.stored_secrets import StoredSecrets
 from tlsgate.backends.pool import Pool
 from tlsgate.config import Address, BareNewlines, ClientAddress, HostPort, Limits, LoginMode, Protocol, Route, TlsMode
+from tlsgate.dialogue.access_token import TokenAdvice
 from tlsgate.listener import Listener
 from tlsgate.login_session import LoginSession
 from tlsgate.mail.relay_rules import RelayDomains
@@ -45,7 +48,7 @@ from tlsgate.mail.submission import Senders
 from tlsgate.mail.surbl.links import Links
 from tlsgate.mx_session import MxSession
 from tlsgate.relay import Pump
-from tlsgate.service import Service
+from tlsgate.service import ScramSecrets, Service
 from tlsgate.sockets import bind
 from tlsgate.state.memory import Memory
 from tlsgate.tls.accept import TlsFacts
@@ -63,19 +66,26 @@ def authority() -> trustme.CA:
 
 
 @functools.cache
-def server_contexts() -> ServerContexts:
+def server_contexts(*, asks: bool = False) -> ServerContexts:
+    """``asks``: clients are asked for certificates."""
     issued = authority().issue_cert(HOSTNAME)
     with tempfile.TemporaryDirectory() as directory:
         chain, key = Path(directory, "chain.pem"), Path(directory, "key.pem")
         chain.write_bytes(b"".join(pem.bytes() for pem in issued.cert_chain_pems))
         issued.private_key_pem.write_to_path(key)
-        return ServerContexts(config.Tls(certificate=chain, private_key=key), tuple(Protocol))
+        client_ca = Path(directory, "ca.pem") if asks else None
+        if client_ca is not None:
+            authority().cert_pem.write_to_path(client_ca)
+        return ServerContexts(config.Tls(certificate=chain, private_key=key, client_ca=client_ca), tuple(Protocol))
 
 
 @functools.cache
-def client_tls() -> ssl.SSLContext:
+def client_tls(owner: str = "") -> ssl.SSLContext:
+    """``owner``: the mailbox that the client's certificate names, "" for none."""
     context = ssl.create_default_context()
     authority().configure_trust(context)
+    if owner:
+        authority().issue_cert(owner).configure_cert(context)
     return context
 
 
@@ -232,6 +242,7 @@ def pool_of(
     connections: int = 1000,
     client_address: ClientAddress = ClientAddress.NONE,
     long_lines: bool = False,
+    strip_domain: bool = False,
     name: str = "pool",
 ) -> Pool:
     """A pool of backends in clear, tried in the order given."""
@@ -242,6 +253,7 @@ def pool_of(
         connect_timeout=connect_timeout,
         client_address=client_address,
         long_lines=long_lines,
+        strip_domain=strip_domain,
     )
     return Pool(name, settings, lambda _pool, _address: BackendRecords(), connections=connections)
 
@@ -331,9 +343,10 @@ class Gate:
         await client.send(first)
         return client
 
-    async def secure(self, first: bytes = b"", source: str = "127.0.0.1") -> Client:
-        """A client that has read the greeting and stands behind the handshake."""
+    async def secure(self, first: bytes = b"", source: str = "127.0.0.1", owner: str = "") -> Client:
+        """A client that has read the greeting and stands behind the handshake. ``owner``: of its certificate."""
         client = await self.connect(first, source)
+        client.owner = owner
         if self.tls is TlsMode.STARTTLS:
             assert (await client.line()).startswith(client.speech.greeting)
             assert (await client.ask(client.speech.starttls)).startswith(client.speech.go)
@@ -372,6 +385,7 @@ class Gate:
 
 
 BACKEND_ALONE = chain([asking_backend.judge])
+NO_ADVICE = TokenAdvice()
 
 
 @asynccontextmanager
@@ -394,6 +408,11 @@ async def gate(
     bare_newlines: BareNewlines = BareNewlines.REJECT,
     routes: Mapping[str, Pool] = MappingProxyType({}),
     masters: Mapping[str, Master] = MappingProxyType({}),
+    mechanisms: tuple[str, ...] = ("PLAIN", "LOGIN"),
+    stored: Mapping[str, Followed[StoredSecrets]] = MappingProxyType({}),
+    default_domain: str = "",
+    scram: ScramSecrets | None = None,
+    advice: TokenAdvice = NO_ADVICE,
 ) -> AsyncIterator[Gate]:
     """Run a listener; at the end its sessions are cut, and ``Gate.check`` must hold.
 
@@ -401,18 +420,21 @@ async def gate(
     ``proxies``: the prefixes that must send a PROXY header. ``screener``: who asks the DNS about clients.
     ``senders``: who knows whose addresses are whose. ``domains``: whose mail is taken. ``links``: who asks about links.
     ``routes``: pools, each with a name of its own, by the pattern of their users. ``masters``: by pool.
+    ``mechanisms``, ``stored``, ``default_domain``, ``scram``, ``advice``: as of Service; with EXTERNAL, clients are
+    asked for certificates.
     """
+    asks = "EXTERNAL" in mechanisms
     pump, trace = Pump(), ListenerRecords(fault_at)
     rooms = admission(limits, rules, bans)
     service = Service(
         protocol,
         tls,
-        server_contexts(),
+        server_contexts(asks=asks),
         pool,
         pump,
         limits,
         HOSTNAME,
-        ("PLAIN", "LOGIN"),
+        mechanisms,
         judge,
         PrefixSet((parse_network(each)[0], "") for each in proxies),
         screener,
@@ -424,6 +446,11 @@ async def gate(
         Routing(Routes(Route(match=match, pool=each.name) for match, each in routes.items())),
         {each.name: each for each in routes.values()},
         masters,
+        stored,
+        default_domain,
+        scram,
+        advice,
+        asks,
     )
 
     async with trio.open_nursery() as running:
@@ -485,6 +512,7 @@ class Client:
         self.socket = stream.socket
         self.speech = SPEECH[protocol]
         self._protocol = protocol
+        self.owner = ""
         self._stream: trio.abc.Stream = stream
         self._unread = bytearray()
         self._greeted = False
@@ -526,9 +554,16 @@ class Client:
             lines.append(await self.line())
         return lines
 
+    async def hello(self) -> None:
+        """EHLO, where the protocol has it and it wasn't said yet."""
+        if self._protocol is Protocol.SUBMISSION and not self._greeted:
+            self._greeted = True
+            assert (await self.ask(b"EHLO client.example")).startswith(b"250 ")
+
     async def start_tls(self) -> None:
         assert not self._unread
-        self._stream = trio.SSLStream(self._stream, client_tls(), server_hostname=HOSTNAME, https_compatible=True)
+        context = client_tls(self.owner)
+        self._stream = trio.SSLStream(self._stream, context, server_hostname=HOSTNAME, https_compatible=True)
         await self._stream.do_handshake()
 
     def login_commands(self, secret: str) -> list[bytes]:

@@ -102,18 +102,19 @@ def _asking_sources(auth: config.Auth, asking: Asking) -> dict[AuthSource, Sourc
 
         made[AuthSource.AUTH_HTTP] = ByAuthHttp(AuthHttp(client, auth.auth_http, asking.headers))
     if AuthSource.OAUTH in auth.source:
-        made[AuthSource.OAUTH] = _by_token(auth.oauth, client, asking)
+        made[AuthSource.OAUTH] = _by_token(auth, client, asking)
     return made
 
 
-def _by_token(oauth: config.OAuth, client: Client, asking: Asking) -> Source:
+def _by_token(auth: config.Auth, client: Client, asking: Asking) -> Source:
     from tlsgate.auth.oauth.check import TokenCheck
     from tlsgate.auth.oauth.claims import Expected
     from tlsgate.auth.oauth.introspection import Introspection
     from tlsgate.auth.oauth.over_http import OverHttp
     from tlsgate.auth.oauth.source import ByToken
 
-    over, kept = OverHttp(client), tuple(filter(None, (oauth.pool_claim,)))
+    oauth, over = auth.oauth, OverHttp(client)
+    kept = tuple(filter(None, (oauth.pool_claim,)))
     expected = Expected(oauth.issuer, oauth.audience, oauth.user_claim, oauth.scope, kept)
     by_keys = by_asking = None
     if oauth.jwks_url is not None:
@@ -123,7 +124,7 @@ def _by_token(oauth: config.OAuth, client: Client, asking: Asking) -> Source:
         by_keys = JwtCheck(KeyCache(oauth.jwks_url, over.fetch), expected)
     if oauth.introspection_url is not None and asking.client is not None:
         by_asking = Introspection(oauth.introspection_url, asking.client, over.post, expected)
-    return ByToken(TokenCheck(by_keys, by_asking), oauth.pool_claim)
+    return ByToken(TokenCheck(by_keys, by_asking), oauth.pool_claim, auth.default_domain)
 
 
 def _advice(oauth: config.OAuth) -> TokenAdvice:

@@ -88,6 +88,9 @@ class LoginSession(Session):
         super().__init__(service, arrival, trace, visit, owner)
         self._user = ""
         self._attempts = 0
+        # Whose proof is awaited, by which mechanism; and whether the one that has come may be looked at.
+        self._proof: tuple[str, str] | None = None
+        self._admitted = False
         self._target: _Target
 
     async def _story(self) -> bool:
@@ -126,7 +129,8 @@ class LoginSession(Session):
                     dialogue.receive(await self._receive())
                 case Reply(data):
                     await self._send(data)
-                case CleartextAuthRefused(data, mechanism, user):
+                case CleartextAuthRefused(data, mechanism, as_shown):
+                    user = as_shown and self._service.known_as(as_shown)
                     self._trace.cleartext_auth_refused(mechanism, user)
                     await self._visit.mistaken(user, f"cleartext {mechanism}")
                     await self._send(data)
@@ -146,20 +150,27 @@ class LoginSession(Session):
         while True:
             match dialogue.next_event():
                 case NeedData():
-                    dialogue.receive(await self._receive())
+                    self._visit.judged()  # an attempt never holds its turn while it waits for the client
+                    data = await self._receive()
+                    if self._proof is not None and b"\n" in data:
+                        await self._admit(dialogue, *self._proof)
+                        self._proof, self._admitted = None, True
+                    dialogue.receive(data)
                 case Reply(data):
                     await self._send(data)
                 case AuthRejected() as rejected:
                     await self._rejected(rejected)
                     await self._send(rejected.data)
-                case SecretNeeded(mechanism, user):
-                    # The attempt stays under way until its proof has come.
-                    await self._admit(dialogue, mechanism, user)
+                case SecretNeeded(mechanism, name):
+                    user = self._service.known_as(name)
+                    # It is when the proof comes that something is tried.
+                    self._proof, self._admitted = (mechanism, user), False
                     await self._send(dialogue.give(await self._service.scram_secret(user)))
                 case Authenticate(mechanism, as_shown):
                     shown = self._service.full(as_shown)
-                    if not (isinstance(shown, Proven) and self._visit.under_way):
+                    if not self._admitted:
                         await self._admit(dialogue, mechanism, shown.user)
+                    self._proof, self._admitted = None, False
                     answer = await self._authenticate(dialogue, mechanism, shown)
                     self._visit.judged()
                     if isinstance(answer, BackendSession):
@@ -172,7 +183,9 @@ class LoginSession(Session):
 
     async def _rejected(self, rejected: AuthRejected) -> None:
         """Tell of an exchange that has failed by itself, and count it."""
-        mechanism, reason, user = rejected.mechanism, rejected.reason, rejected.user
+        self._proof, self._admitted = None, False
+        mechanism, reason = rejected.mechanism, rejected.reason
+        user = rejected.user and self._service.known_as(rejected.user)
         self._trace.auth_failed(mechanism, user, reason)
         if rejected.guessed:  # a proof shows no secret that could be told from another: each counts
             await self._visit.failed(user, secrets.token_bytes(16))
@@ -225,14 +238,15 @@ class LoginSession(Session):
         user = found.user if isinstance(found, Right) else shown.user
         pool, given = await service.place(user, found.pool if isinstance(found, Right) else "")
         try:
-            name = backend_name(user, pool.settings.strip_domain, given)
+            told_name = found.name if isinstance(found, Right) else ""
+            name = backend_name(user, pool.settings.strip_domain, told_name or given)
         except UnfitName as unfit:
-            return await self._refused(mechanism, shown, Refused(Refusal.AUTHENTICATION_FAILED), str(unfit))
+            return await self._refused(mechanism, shown, Refused(Refusal.AUTHENTICATION_FAILED), str(unfit), user)
         own = shown if isinstance(shown, Credentials) else None
         told, opens = await self._told(dialogue, pool), await service.opens(pool, user)
         purpose = login_purpose(found, own, pool.settings.login, name, told, opens)
         if isinstance(purpose, Refused):
-            return await self._refused(mechanism, shown, Refused(purpose.reason), purpose.text)
+            return await self._refused(mechanism, shown, Refused(purpose.reason), purpose.text, user)
         if isinstance(found, Right):
             self._trace.recognized(user, found.label, found.weak)
         target = _Target(pool, purpose, found.server if isinstance(found, Right) else None)
@@ -257,24 +271,27 @@ class LoginSession(Session):
         meant = answer(verdict, mode)
         by = f"{address}:" if meant is verdict else f"{address} refuses the {mode} login:"
         why = "" if meant.reason in ABOUT_CREDENTIALS else f"{by} {verdict.reason} {verdict.text}".rstrip()
-        return await self._refused(mechanism, shown, meant, why)
+        return await self._refused(mechanism, shown, meant, why, user)
 
-    async def _refused(self, mechanism: str, shown: Shown, verdict: Refused, why: str = "") -> Refused:
-        """Tell of a refusal; it counts if what the client has shown is to blame. ``why``: for the log alone."""
-        user = shown.user or None
+    async def _refused(self, mechanism: str, shown: Shown, verdict: Refused, why: str = "", known: str = "") -> Refused:
+        """Tell of a refusal; it counts if what the client has shown is to blame.
+
+        ``why``: for the log alone. ``known``: who it is, where a source knows it: a token need not say.
+        """
+        user = known or shown.user or None
         if verdict.reason in ABOUT_CREDENTIALS:
             self._trace.auth_failed(mechanism, user, why or verdict.reason)
             if verdict.reason is not Refusal.EXPIRED:  # the secret was right
-                await self._count(mechanism, shown)
+                await self._count(mechanism, shown, verdict.reason)
         else:
             self._trace.login_unavailable(mechanism, user or "", why or f"{verdict.reason} {verdict.text}".rstrip())
         return verdict
 
-    async def _count(self, mechanism: str, shown: Shown) -> None:
+    async def _count(self, mechanism: str, shown: Shown, reason: Refusal) -> None:
         match shown:
             case Credentials(user, secret):
                 await self._visit.failed(user, secret)
-            case BearerToken(token, user):
+            case BearerToken(token, user) if reason is Refusal.AUTHENTICATION_FAILED:  # else the issuer has signed it
                 await self._visit.failed(user or None, token.encode())
             case Proven(user):
                 await self._visit.mistaken(user, mechanism)

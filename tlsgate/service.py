@@ -135,13 +135,18 @@ class Service:
         """
         place = await self.routing.place(user, self.protocol)
         name = named if named in (self.pool.name, *self.routed) else place.pool
-        return self.routed.get(name or "", self.pool), place.name
+        # The map's name is the one in the map's pool.
+        return self.routed.get(name or "", self.pool), place.name if place.pool in (None, name) else ""
 
     async def opens(self, pool: Pool, user: str) -> Master | StoredSecret | None:
         """What a pool's backends let this user in with, where that isn't its own password."""
         if (file := self.stored.get(pool.name)) is not None:
             return (await file.now()).find(user)
         return self.masters.get(pool.name)
+
+    def known_as(self, user: str) -> str:
+        """The name that a user has here, whichever way it was shown."""
+        return full_name(user, self.default_domain)
 
     def full(self, shown: Shown) -> Shown:
         """The same, of the name that this user has here. Raises CredentialsError."""

@@ -38,7 +38,7 @@ LISTENERS = [
 ]
 ISSUER, AUDIENCE, SCOPE = "https://id.example.org/realm", "https://mail.example.org", "mail"
 WHERE = f"{ISSUER}/.well-known/openid-configuration"
-SECRET = "of the gateway at its issuer"
+SECRET = "of-the-gateway-at-its-issuer"
 AUTH = """drain = "2s"
 [auth]
 source = "oauth"
@@ -110,7 +110,7 @@ def issuing() -> Iterator[Issuer]:
             issuer.introspected += 1
             form = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
             known = base64.b64decode(self.headers["Authorization"].removeprefix("Basic ")).decode()
-            said = issuer.opaque.get(form["token"][0]) if known.replace("+", " ") == f"gate:{SECRET}" else None
+            said = issuer.opaque.get(form["token"][0]) if known == f"gate:{SECRET}" else None
             self._answer(json.dumps({"active": False} if said is None else {"active": True, **said}).encode())
 
         def _answer(self, content: bytes) -> None:
@@ -166,7 +166,7 @@ def site(
     secret.chmod(0o600)
     with issuing() as issuer:
         at = {"host": HOST, "port": issuer.port, "scope": SCOPE}
-        settings.write_text(DOVECOT.format(**at, where=WHERE, secret=SECRET.replace(" ", "%20")))
+        settings.write_text(DOVECOT.format(**at, where=WHERE, secret=SECRET))
         settings.chmod(0o644)
         auth = AUTH.format(**at, mechanisms=BOTH, issuer=ISSUER, audience=AUDIENCE, secret=secret)
         one = auth.replace(BOTH, '"XOAUTH2"')
@@ -268,14 +268,15 @@ def test_a_token_may_be_long(site: Site, user: User, listener: str, command: byt
 def test_passwords_are_not_asked_for(site: Site, user: User) -> None:
     """Nobody here can judge one."""
     with imap(site.gate, "imaps", "implicit") as client:
+        assert "LOGINDISABLED" in client.capabilities
         with pytest.raises(imaplib.IMAP4.error):
             client.login(user.name, f'"{user.secret}"')
         with pytest.raises(imaplib.IMAP4.error, match=r"\[CANNOT\]"):
             client.authenticate("PLAIN", lambda _: user.plain)
     with pop3(site.gate, "pop3s", "implicit") as popper:
-        popper.user(user.name)
+        assert "USER" not in popper.capa()
         with pytest.raises(poplib.error_proto):
-            popper.pass_(user.secret)
+            popper.user(user.name)
 
 
 def test_an_opaque_token_is_asked_about(site: Site, user: User) -> None:
@@ -329,6 +330,9 @@ def refused(
 @pytest.mark.parametrize("mechanism", ["OAUTHBEARER", "XOAUTH2"])
 def test_a_bad_token_is_answered_as_dovecot_answers(site: Site, user: User, mechanism: str) -> None:
     """Where both say something; Dovecot names the scope in one mechanism, and the configuration in both."""
+    site.issuer.opaque["opaque-0"] = {"aud": AUDIENCE, "email": user.name, "scope": SCOPE}
+    with imaplib.IMAP4(HOST, site.dovecot.imap, timeout=30) as client:
+        client.authenticate(mechanism, lambda _: INITIAL[mechanism](user.name, "opaque-0"))
     theirs, their_reply = refused(site.dovecot.imap, None, mechanism, user.name, "bad-token")
     ours, our_reply = refused(site.gate.ports["imaps"], site.gate.ca, mechanism, user.name, "bad-token")
     both = ours.keys() & theirs.keys()

@@ -35,7 +35,10 @@ class ByAuthHttp:
             return None
         if shown.authzid not in ("", shown.user):
             return Refused(Refusal.AUTHORIZATION_FAILED)
-        match await self._server.ask(_question(attempt, shown)):
+        answer: Allowed | Denied | Unavailable = Unavailable("no answer in the client's time to log in")
+        with trio.move_on_at(attempt.deadline):
+            answer = await self._server.ask(_question(attempt, shown))
+        match answer:
             case Allowed() as allowed:
                 return _right(allowed, shown)
             case Denied() as denied:
@@ -53,10 +56,13 @@ def _question(attempt: Attempt, shown: Credentials | Proven) -> Question:
 
 def _right(allowed: Allowed, shown: Credentials | Proven) -> Right:
     """Who it is stays the client's own name: for limits, quotas and the log."""
+    if allowed.user is None and allowed.secret is None:
+        return Right(shown.user, None, allowed.server)
+    name = allowed.user or ""
     secret = allowed.secret if allowed.secret is not None else getattr(shown, "secret", None)
     if secret is None:  # a certificate's owner, and no password to go on with
-        return Right(shown.user, None, allowed.server)
-    return Right(shown.user, Credentials(allowed.user or shown.user, secret), allowed.server)
+        return Right(shown.user, None, allowed.server, name=name)
+    return Right(shown.user, Credentials(name or shown.user, secret), allowed.server, name=name)
 
 
 def _refused(denied: Denied) -> Refused:

@@ -22,7 +22,7 @@ class Right:
 
     ``login``: for the backend, in the place of what was shown. ``server``: the backend, where the source names one;
     ``pool``: the pool, likewise. ``label``: of the app password that was shown. ``weak``: what kind of hash the
-    password has, if that is one that is soon guessed.
+    password has, if that is one that is soon guessed. ``name``: the user's at the backend, where the source says it.
     """
 
     user: str
@@ -31,6 +31,7 @@ class Right:
     pool: str = ""
     label: str = ""
     weak: str = ""
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,12 +19,15 @@ def remembered(judge: Judge, cache: SuccessCache[Right], follow: Callable[[], Aw
             return await judge(attempt)
         if follow is not None:
             await follow()
-        client = attempt.caller().address
+        caller = attempt.caller()
+        if caller.tls is not None and caller.tls.certificate is not None:
+            return await judge(attempt)  # it may be what was found right
+        client = caller.address
         if (known := cache.get(shown, attempt.protocol, client)) is not None:
             return known
         generation = cache.generation
         found = await judge(attempt)
-        if isinstance(found, Right):
+        if isinstance(found, Right) and found.login is None:  # no secret is kept, not for the backend either
             cache.put(shown, attempt.protocol, client, found, generation)
         return found
 

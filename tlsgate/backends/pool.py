@@ -77,6 +77,8 @@ class Pool:
         self._most_connections = connections
         for entry, context in zip(self.entries, contexts, strict=True):
             entry.serve(context, connections, elsewhere)
+        for backend in self._named.values():  # reached like the first entry's
+            backend.serve(contexts[0], connections, elsewhere)
 
     def candidates(self) -> Iterator[Backend]:
         """The backends to try for one login, best first: those that are up, then the others.

@@ -247,5 +247,6 @@ MECHANISMS: dict[str, Callable[[Connection], Exchange]] = {
 }
 _TOKEN_ERRORS = {
     Refusal.AUTHENTICATION_FAILED: TokenError.INVALID_TOKEN,
+    Refusal.EXPIRED: TokenError.INVALID_TOKEN,
     Refusal.AUTHORIZATION_FAILED: TokenError.INSUFFICIENT_SCOPE,
 }

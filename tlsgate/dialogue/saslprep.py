@@ -5,6 +5,8 @@ from __future__ import annotations
 import stringprep
 import unicodedata
 
+from tlsgate.dialogue.credentials import LONGEST_SECRET
+
 _PROHIBITED = (  # C.1.2, other spaces, are mapped before
     stringprep.in_table_c21_c22,
     stringprep.in_table_c3,
@@ -17,9 +19,10 @@ _PROHIBITED = (  # C.1.2, other spaces, are mapped before
 )
 
 
-def saslprep(text: str, *, stored: bool = False) -> str:
-    """``text`` prepared. ``stored``: it is to be kept, where unassigned code points are forbidden (RFC 3454 7).
+def saslprep(text: str, *, stored: bool = False, longest: int = LONGEST_SECRET) -> str:
+    """``text`` prepared, of at most ``longest`` characters.
 
+    ``stored``: it is to be kept, where unassigned code points are forbidden (RFC 3454 7).
     Raises ValueError, which doesn't show the text, for what may not be in a name or password.
     """
     if text.isascii() and text.isprintable():
@@ -28,6 +31,8 @@ def saslprep(text: str, *, stored: bool = False) -> str:
         " " if stringprep.in_table_c12(each) else each for each in text if not stringprep.in_table_b1(each)
     )
     prepared = unicodedata.ucd_3_2_0.normalize("NFKC", mapped)
+    if len(prepared) > longest:  # one character can become eighteen, and each is looked at
+        raise ValueError("too long")
     for each in prepared:
         if any(is_in(each) for is_in in _PROHIBITED):
             raise ValueError("prohibited character")

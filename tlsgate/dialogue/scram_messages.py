@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass, field
 
 from tlsgate.dialogue.challenge import SaslError, decode
+from tlsgate.dialogue.credentials import LONGEST_USER
 from tlsgate.dialogue.gs2 import Gs2Header, read_gs2, saslname
 from tlsgate.dialogue.saslprep import saslprep
 
@@ -86,7 +87,7 @@ def read_client_final(message: bytes) -> ClientFinal:
 def prepared_user(user: str) -> str:
     """The name to look for, by SASLprep. Raises ScramFailure."""
     try:
-        prepared = saslprep(user)
+        prepared = saslprep(user, longest=LONGEST_USER)
     except ValueError:
         raise ScramFailure(ScramError.INVALID_USERNAME_ENCODING) from None
     if not prepared:

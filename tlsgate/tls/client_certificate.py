@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from cryptography import x509
 from OpenSSL import SSL
 
@@ -19,5 +21,14 @@ def exporter(stream: TlsStream) -> bytes | None:
 
 
 def peer_certificate(stream: TlsStream) -> x509.Certificate | None:
-    """The client's certificate, which the handshake has verified; None if it has shown none."""
-    return stream.connection.get_peer_certificate(as_cryptography=True)
+    """The client's certificate, which the handshake has verified; None if it has shown none, or it is over by now.
+
+    A session that is resumed again and again brings a certificate that was verified long ago.
+    """
+    certificate = stream.connection.get_peer_certificate(as_cryptography=True)
+    if (
+        certificate is None
+        or not certificate.not_valid_before_utc <= datetime.now(UTC) <= certificate.not_valid_after_utc
+    ):
+        return None
+    return certificate

@@ -13,6 +13,8 @@ from tlsgate.dialogue.credentials import Credentials, CredentialsError
 # How far the issuer's clock and ours may be apart, in seconds.
 SKEW = 60.0
 LONGEST_CLAIM = 1024
+EXPIRED = "expired"
+"""The reason of a token that was good, and isn't any more."""
 _LAST_TIME = 2**40  # and some ten thousand years from being a float's infinity
 
 
@@ -41,7 +43,7 @@ def judge_claims(claims: Mapping[str, object], expected: Expected, now: float) -
     if expires is None:
         return Invalid("without a time of expiry")
     if now >= expires + SKEW:
-        return Invalid("expired")
+        return Invalid(EXPIRED)
     for name in ("nbf", "iat"):
         if name in claims and ((begins := _time(claims[name])) is None or now < begins - SKEW):
             return Invalid("not valid yet")
