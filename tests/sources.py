@@ -95,7 +95,7 @@ def by_token(client: HttpClient, issuer: Issuer, pool_claim: str = "", **more: s
     kept = (pool_claim,) if pool_claim else ()
     expected = Expected(ISSUER, AUDIENCE, more.get("user_claim", "email"), more.get("scope", ""), kept)
     asking = Introspection(
-        issuer.introspection_url, ClientName("gate", "secret"), OverHttp(client).post, expected, lambda: 1.0
+        issuer.introspection_url, ClientName("gate", "secret"), OverHttp(client).post, expected, lambda: 1_000_000.0
     )
     return ByToken(TokenCheck(None, asking), pool_claim, more.get("domain", ""))
 

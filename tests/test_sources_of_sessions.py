@@ -139,7 +139,7 @@ async def test_each_wrong_proof_counts_and_a_ban_comes_of_them(
 
 
 async def test_proofs_at_once_are_no_more_than_failures_are_left(tmp_path: Path, clock: MockClock) -> None:
-    """An exchange has its turn from the secret on: else each connection could be one guess ahead of the ban."""
+    """A proof waits for its turn as a password does: else each connection could be one guess ahead of the ban."""
     users = UsersHere(tmp_path, line_of(USER))
     async with gate(
         Protocol.IMAP,
@@ -291,6 +291,27 @@ async def test_bad_tokens_count_each_once(clock: MockClock) -> None:
             ann.told(await ann.bearer(token))
             ann.client.close()
             assert len(running.rooms.told.banned_networks) == banned
+
+
+@each_protocol
+async def test_an_expired_token_is_asked_for_anew_and_counts_for_nothing(protocol: Protocol) -> None:
+    """Each client shows one once a day. What it is told must make it get another, not ask for a password."""
+    async with issuing() as issuer, http_client() as client:
+        issuer.answers["old"] = good(exp=1)
+        async with gate(
+            protocol,
+            TlsMode.IMPLICIT,
+            stored_pool(HostPort("127.0.0.1", 1)),
+            judge=chain([by_token(client, issuer)]),
+            mechanisms=TOKENS,
+            rules=NO_RULES,
+            bans=config.Bans(failures=1),
+        ) as running:
+            ann = await sasl(running)
+            assert json.loads(ann.told(await ann.bearer("old", USER)))["status"] == "invalid_token"
+            assert (await ann.respond(b"\x01")).startswith((b"a NO [EXPIRED] ", b"-ERR [AUTH] ", b"535 5.7.8 "))
+            assert told(running, "auth_failed") == [("OAUTHBEARER", USER, "expired")]
+            assert running.rooms.told.banned_networks == []
 
 
 async def test_a_claim_names_the_pool(nursery: trio.Nursery) -> None:
@@ -565,6 +586,20 @@ async def test_without_another_name_the_pool_says_how_its_backends_know_the_user
             ann = await sasl(running)
             assert (await ann.plain(USER, SECRET)).startswith(ann.client.speech.granted)
             assert f"Auth-User: {FULL}\r\n".encode() in server.requests[0][1]
+
+
+@each_protocol
+async def test_the_name_that_the_auth_server_gives_is_the_backends_as_it_is(
+    nursery: trio.Nursery, protocol: Protocol
+) -> None:
+    """In the log, and for limits, the user stays who it is."""
+    own = await legacy(nursery, protocol)
+    async with http_serving([answer("Auth-Status: OK", f"Auth-User: {USER}")]) as server, http_client() as client:
+        pool = pool_of(own.address)
+        async with gate(protocol, TlsMode.IMPLICIT, pool, judge=by_auth_http(client, server)) as running:
+            bob = await sasl(running)
+            assert (await bob.plain("bob@example.net", SECRET)).startswith(bob.client.speech.granted)
+            assert told(running, "logged_in")[0][1] == "bob@example.net"
 
 
 async def test_attempts_of_a_connection_are_numbered(nursery: trio.Nursery) -> None:

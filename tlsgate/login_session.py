@@ -103,9 +103,10 @@ class LoginSession(Authentication):
                     await self._send(rejected.data)
                 case SecretNeeded(mechanism, name):
                     user = self._service.known_as(name)
-                    # It is when the proof comes that something is tried.
-                    self._proof, self._admitted = (mechanism, user), False
-                    await self._send(dialogue.give(await self._service.scram_secret(user)))
+                    secret = await self._service.scram_secret(user)
+                    # It is when the proof comes that something is tried; without the secret none does.
+                    self._proof, self._admitted = None if secret is None else (mechanism, user), False
+                    await self._send(dialogue.give(secret))
                 case Authenticate(mechanism, as_shown):
                     shown = self._service.full(as_shown)
                     if not self._admitted:

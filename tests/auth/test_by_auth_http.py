@@ -43,9 +43,9 @@ class Answering:
     [
         (Allowed(None, None, None), Right("ann")),
         (Allowed(SERVER, None, None), Right("ann", None, SERVER)),
-        (Allowed(SERVER, "ann.old", None), Right("ann", Credentials("ann.old", b"secret"), SERVER)),
+        (Allowed(SERVER, "ann.old", None), Right("ann", Credentials("ann.old", b"secret"), SERVER, name="ann.old")),
         (Allowed(None, None, b"theirs"), Right("ann", Credentials("ann", b"theirs"))),
-        (Allowed(None, "ann.old", b"theirs"), Right("ann", Credentials("ann.old", b"theirs"))),
+        (Allowed(None, "ann.old", b"theirs"), Right("ann", Credentials("ann.old", b"theirs"), name="ann.old")),
     ],
 )
 async def test_who_is_let_in_stays_who_it_is(allowed: Allowed, right: Right) -> None:
@@ -57,8 +57,8 @@ async def test_who_is_let_in_stays_who_it_is(allowed: Allowed, right: Right) -> 
     ("allowed", "right"),
     [
         (Allowed(SERVER, None, None), Right("ann", None, SERVER)),
-        # A name alone opens nothing.
-        (Allowed(SERVER, "ann.old", None), Right("ann", None, SERVER)),
+        # A name alone opens nothing, but where others' secrets do it says whose mailbox.
+        (Allowed(SERVER, "ann.old", None), Right("ann", None, SERVER, name="ann.old")),
         (Allowed(None, None, b"theirs"), Right("ann", Credentials("ann", b"theirs"))),
     ],
 )

@@ -207,7 +207,20 @@ def test_a_token_that_is_refused(mechanism: str, initial: bytes, said: bytes, an
     assert sasl.respond(answer) == Finished(WRONG)
 
 
-@pytest.mark.parametrize("reason", [Refusal.UNAVAILABLE, Refusal.LIMIT, Refusal.EXPIRED, Refusal.IN_USE])
+@pytest.mark.parametrize(("mechanism", "initial"), [("OAUTHBEARER", OAUTHBEARER), ("XOAUTH2", XOAUTH2)])
+def test_an_expired_token_is_told_as_one(mechanism: str, initial: bytes) -> None:
+    """RFC 6750 3.1: "invalid_token" makes the client get a new one; without it, it would ask its user for a password.
+    The protocol's own words for it come behind."""
+    expired = Refused(Refusal.EXPIRED)
+    wrong, sasl = new(), new()
+    for each in (wrong, sasl):
+        each.begin(mechanism, initial)
+    said = sasl.refuse(expired)
+    assert said is not None and said == wrong.refuse(WRONG)
+    assert sasl.respond(b"AQ==\r\n") == Finished(expired)
+
+
+@pytest.mark.parametrize("reason", [Refusal.UNAVAILABLE, Refusal.LIMIT, Refusal.IN_USE])
 def test_a_refusal_that_is_not_about_the_token(reason: Refusal) -> None:
     """RFC 7628 has no word for it: the client would throw a good token away."""
     sasl = new()

@@ -60,6 +60,21 @@ def test_unassigned_characters_may_be_asked_for_but_not_kept() -> None:
         saslprep("\u0221", stored=True)
 
 
+ONE_OF_EIGHTEEN = "\ufdfa"
+
+
+def test_what_gets_too_long_is_no_name_or_password() -> None:
+    """Each character that comes out is looked at in many tables: a line of these, on a connection in clear, would hold
+    everybody else up for tenths of a second."""
+    assert len(saslprep(ONE_OF_EIGHTEEN * 227)) == 4086
+    for text in (ONE_OF_EIGHTEEN * 228, ONE_OF_EIGHTEEN * 228 + "\x07", ONE_OF_EIGHTEEN * 100_000):
+        with pytest.raises(ValueError, match="too long"):
+            saslprep(text)
+    assert len(saslprep(ONE_OF_EIGHTEEN, longest=18)) == 18
+    with pytest.raises(ValueError, match="too long"):
+        saslprep(ONE_OF_EIGHTEEN, longest=17)
+
+
 @settings(deadline=None)
 @given(st.text(max_size=50))
 def test_what_is_prepared_stays_as_it_is(text: str) -> None:

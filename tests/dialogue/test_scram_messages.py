@@ -103,3 +103,11 @@ def test_a_name_is_prepared() -> None:
         with pytest.raises(ScramFailure) as caught:
             prepared_user(name)
         assert caught.value.error is ScramError.INVALID_USERNAME_ENCODING
+
+
+def test_a_name_is_as_long_as_it_is_once_prepared() -> None:
+    """512 characters are the most that any user has: no more of them are worth looking at."""
+    assert len(prepared_user("\ufdfa" * 28)) == 504
+    with pytest.raises(ScramFailure) as caught:
+        prepared_user("\ufdfa" * 29)
+    assert caught.value.error is ScramError.INVALID_USERNAME_ENCODING

@@ -164,7 +164,10 @@ def test_the_file_is_followed_and_a_faulty_line_is_told_by_its_number(site: Site
 
     wait_until(logs_in, "the new user can log in")
     reread = site.gate.event("users_file", lambda event: event["users"] == 4)
-    assert (reread["path"], reread["remarks"]) == (str(site.users_file), 1)
+    assert (reread["path"], reread["remarks"]) == (
+        str(site.users_file),
+        2,
+    )  # the line, and hashes that are soon guessed
     told = site.gate.event("users_file_fault", lambda event: event["about"] == f"{site.users_file}:{number}")
     assert (told["level"], "in clear" in told["reason"]) == ("warning", True)
     logged = site.gate.log.read_text()

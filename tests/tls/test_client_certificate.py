@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime, tzinfo
+
 import pytest
 import trustme
 from cryptography import x509
@@ -10,6 +12,7 @@ from OpenSSL import SSL
 from tests.tls.conftest import ALL, Pki
 from tests.tls.peer import Meeting, Visitor, meet
 from tlsgate.config import Tls
+from tlsgate.tls import client_certificate
 from tlsgate.tls.client_certificate import exporter, peer_certificate
 from tlsgate.tls.contexts import ServerContexts
 
@@ -70,6 +73,22 @@ def names(meeting: Meeting) -> list[str]:
 async def test_a_clients_certificate(pki: Pki, asking: ServerContexts, versions: tuple[int, int]) -> None:
     meeting = await meet(asking, having(pki, versions))
     assert names(meeting) == ["ann@example.org"]
+    meeting.close()
+
+
+async def test_one_that_is_over_by_now_is_none(
+    pki: Pki, asking: ServerContexts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A session that is resumed brings the certificate of its first handshake, and isn't verified again."""
+    meeting = await meet(asking, having(pki, TLS13))
+
+    class Later(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Later:
+            return cls(9000, 1, 1, tzinfo=tz)
+
+    monkeypatch.setattr(client_certificate, "datetime", Later)
+    assert peer_certificate(meeting.stream) is None
     meeting.close()
 
 

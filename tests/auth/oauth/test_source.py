@@ -85,6 +85,12 @@ async def test_what_a_client_is_told_of_a_token_that_is_not_taken(issuer: Issuer
         assert each.why and each.text == "" and "token" not in each.why.split()
 
 
+async def test_a_token_that_was_good_is_no_guess(issuer: Issuer) -> None:
+    """A telephone that comes out of a tunnel shows it once more, and must not be banned for it."""
+    expired = await Source(issuer, GOOD | {"exp": NOW - 3600}).ask()
+    assert expired == Refused(Refusal.EXPIRED, "Token expired", why="expired")
+
+
 async def test_an_issuer_that_can_not_be_asked_makes_no_token_bad(issuer: Issuer) -> None:
     issuer.status = 503
     found = await Source(issuer).ask()

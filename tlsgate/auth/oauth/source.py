@@ -35,7 +35,7 @@ class ByToken:
             case Invalid(reason, TokenError.INSUFFICIENT_SCOPE):
                 return Refused(Refusal.AUTHORIZATION_FAILED, why=reason)
             case Invalid(reason) if reason == EXPIRED:  # it was a good one: no guess
-                return Refused(Refusal.EXPIRED, why=reason)
+                return Refused(Refusal.EXPIRED, "Token expired", why=reason)
             case Invalid(reason):
                 return Refused(Refusal.AUTHENTICATION_FAILED, why=reason)
             case Unavailable(reason):
