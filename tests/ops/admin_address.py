@@ -17,6 +17,7 @@ from tlsgate.admission.bans import Ban, Bans
 from tlsgate.config import Address, HostPort, LogFormat, LogLevel
 from tlsgate.controls import Controls, Gateway
 from tlsgate.ops.admin import serve_admin
+from tlsgate.ops.client_report import Noted
 from tlsgate.ops.gateway_view import GatewayView, ReloadView
 from tlsgate.ops.health import Health
 from tlsgate.ops.log import EventLog
@@ -124,6 +125,9 @@ class Nowhere:
         raise NotImplementedError
 
     async def pools(self) -> list[PoolView]:
+        raise NotImplementedError
+
+    async def clients(self, most: int) -> list[Noted]:
         raise NotImplementedError
 
     async def sessions(self, wanted: Wanted) -> Page:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from tests.ops.admin_address import Nowhere
+from tlsgate.ops.client_report import Habit, Noted
 from tlsgate.ops.gateway_view import CertificateView, GatewayView, ListenerView, ReloadView, WorkerView
 from tlsgate.ops.pool_view import BackendView, PoolView
 from tlsgate.ops.session_view import LiveSession, Page, Wanted
@@ -60,6 +61,9 @@ class HostileGateway(Nowhere):
         up = BackendView("10.0.0.5:143", "none", 10, 1.0, True, 9, [MARKUP], None, None)
         down = BackendView("10.0.0.6:143", "starttls", 20, 1.0, False, 0, None, time.time() - 90, SCRIPT)
         return [PoolView("imap", "same", [up, down])]
+
+    async def clients(self, most: int) -> list[Noted]:
+        return [Noted(habit, MARKUP, 3, time.time() - 30, "192.0.2.7", "imaps") for habit in Habit][:most]
 
     async def sessions(self, wanted: Wanted) -> Page:
         self.asked = wanted

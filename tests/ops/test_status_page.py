@@ -61,6 +61,9 @@ async def test_what_strangers_chose_is_text_and_the_browser_has_no_complaints(ad
             "192.0.2.7", "imaps", "relay", "TLSv1.2", "10.0.0.5:143", "14.6 KiB", "8.6 MiB", "5 min",
         ]  # fmt: skip
         assert (await table(page, "bans"))[0][3] == REASON
+        assert [(row[0], row[1]) for row in await table(page, "clients")] == [
+            (MARKUP, each) for each in ("TLS below 1.3", "no SNI", "STARTTLS", "login in clear")
+        ]
         up, down = await table(page, "backends")
         assert (up[3], down[3]) == ("up", "down")
         assert down[6].endswith(SCRIPT)

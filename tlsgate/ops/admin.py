@@ -18,6 +18,7 @@ from starlette.routing import Route
 
 from tlsgate.ops.admin_bans import BanControls, ban_routes
 from tlsgate.ops.admin_guard import Guard, Reach, reach_of
+from tlsgate.ops.admin_report import ReportControls, report_routes
 from tlsgate.ops.admin_sessions import SessionControls, session_routes
 from tlsgate.ops.admin_state import StateControls, state_routes
 from tlsgate.ops.health import Health
@@ -28,7 +29,7 @@ from tlsgate.ops.status_page import page_routes
 from tlsgate.ops.token import Token
 
 
-class Controls(BanControls, SessionControls, StateControls, Protocol):
+class Controls(BanControls, ReportControls, SessionControls, StateControls, Protocol):
     """All that the API calls. ``token``: gives the one in force. ``report``: has metrics brought up to date."""
 
     @property
@@ -62,6 +63,7 @@ def application(
             *ban_routes(controls),
             *session_routes(controls),
             *state_routes(controls),
+            *report_routes(controls),
             *history_routes(history),
             *page_routes(),
         ],

@@ -19,14 +19,16 @@ async function ask(method, path) {
 
 async function refresh() {
   const user = encodeURIComponent(at("user").value);
-  const paths = ["state", "pools", `sessions?busiest=true&limit=100&user=${user}`, "bans", "history"];
+  const paths = ["state", "pools", `sessions?busiest=true&limit=100&user=${user}`, "bans", "report?limit=100", "history"];
   try {
-    const [state, pools, sessions, bans, history] = await Promise.all(paths.map((each) => ask("GET", `/api/${each}`)));
+    const asked = paths.map((each) => ask("GET", `/api/${each}`));
+    const [state, pools, sessions, bans, clients, history] = await Promise.all(asked);
     showState(state, history);
     showCharts(history);
     showBackends(pools);
     showSessions(sessions);
     showBans(bans);
+    showClients(clients);
     showFault("");
     document.body.classList.remove("stale");
   } catch (fault) {
@@ -103,6 +105,13 @@ function showSessions(page) {
       each.tls_version === "TLSv1.2" ? marked(each.tls_version, "warn") : each.tls_version ?? "", each.backend ?? "",
       size(each.bytes_in), size(each.bytes_out), ago(each.since, ""),
       button("end", `End session ${each.id} from ${each.client}?`, `/api/sessions/${encodeURIComponent(each.id)}`)]));
+}
+
+function showClients(clients) {
+  const habits = { old_tls: "TLS below 1.3", no_sni: "no SNI", starttls: "STARTTLS", cleartext: "login in clear" };
+  table("clients", ["user", "comes with", "#times", "last", "client", "listener"], clients.map((each) => [each.user,
+    marked(habits[each.habit], each.habit === "cleartext" ? "bad" : "warn"), each.count, ago(each.last), each.client,
+    each.listener]));
 }
 
 function showBans(bans) {
