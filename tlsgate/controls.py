@@ -8,6 +8,7 @@ from typing import Protocol
 from tlsgate.admission.bans import Ban, Bans
 from tlsgate.admission.network import Network, parse_network
 from tlsgate.config.fault import shown
+from tlsgate.ops.client_report import Noted
 from tlsgate.ops.gateway_view import GatewayView, ReloadView
 from tlsgate.ops.pool_view import PoolView
 from tlsgate.ops.session_view import Page, Wanted
@@ -22,6 +23,7 @@ class Gateway(Protocol):
     async def report(self) -> None: ...
     async def state(self) -> GatewayView: ...
     async def pools(self) -> list[PoolView]: ...
+    async def clients(self, most: int) -> list[Noted]: ...
     async def sessions(self, wanted: Wanted) -> Page: ...
     async def kick(self, wanted: Wanted) -> int: ...
     async def drain(self) -> bool: ...
@@ -38,6 +40,7 @@ class Controls:
         self.report = gateway.report
         self.state = gateway.state
         self.pools = gateway.pools
+        self.clients = gateway.clients
         self.kick = gateway.kick
         self.drain = gateway.drain
         self.reload = gateway.reload

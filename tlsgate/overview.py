@@ -11,6 +11,7 @@ import trio
 
 from tlsgate import __version__
 from tlsgate.admission.gatehouse import Gatehouse
+from tlsgate.ops.client_report import Noted
 from tlsgate.ops.gateway_view import CertificateView, GatewayView, ListenerView, ReloadView
 from tlsgate.ops.health import Health
 from tlsgate.ops.metrics import Metrics
@@ -82,6 +83,11 @@ class Overview:
             for name in found:
                 nursery.start_soon(ask, name)
         return [pool for pool in found.values() if pool is not None]
+
+    async def clients(self, most: int) -> list[Noted]:
+        """The old clients that were seen last."""
+        await self._server.report()
+        return self._metrics.clients.rows(most)
 
     async def drain(self) -> bool:
         """As SIGTERM; False when it was told before: a second one would end the sessions at once."""

@@ -15,8 +15,9 @@ import trio
 
 from tlsgate.admission.bans import Ban, Bans
 from tlsgate.config import Address, HostPort, LogFormat, LogLevel
-from tlsgate.controls import Controls
+from tlsgate.controls import Controls, Gateway
 from tlsgate.ops.admin import serve_admin
+from tlsgate.ops.client_report import Noted
 from tlsgate.ops.gateway_view import GatewayView, ReloadView
 from tlsgate.ops.health import Health
 from tlsgate.ops.log import EventLog
@@ -126,6 +127,9 @@ class Nowhere:
     async def pools(self) -> list[PoolView]:
         raise NotImplementedError
 
+    async def clients(self, most: int) -> list[Noted]:
+        raise NotImplementedError
+
     async def sessions(self, wanted: Wanted) -> Page:
         raise NotImplementedError
 
@@ -143,13 +147,15 @@ LOOPBACK = HostPort("127.0.0.1", 0)
 
 
 @asynccontextmanager
-async def serving(address: Address = LOOPBACK, token: Token | None = None) -> AsyncIterator[Admin]:
-    """Serve one until the block ends."""
+async def serving(
+    address: Address = LOOPBACK, token: Token | None = None, gateway: Gateway | None = None
+) -> AsyncIterator[Admin]:
+    """Serve one until the block ends. ``gateway``: what it tells of."""
     log = EventLog(io.BytesIO(), LogFormat.JSON, LogLevel.INFO)
     told = Told()
     listening = bind(address)
     admin = Admin(listening.family, listening.getsockname(), Metrics(log), Health(), Bans(told), told, token)
-    controls = Controls(admin.bans, lambda: admin.token, Nowhere())
+    controls = Controls(admin.bans, lambda: admin.token, gateway or Nowhere())
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(serve_admin, listening, admin.metrics.registry, admin.health, controls, log)

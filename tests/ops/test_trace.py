@@ -6,21 +6,26 @@ import io
 import json
 from typing import Any
 
+import pytest
+
 from tlsgate.config import LogFormat, LogLevel
+from tlsgate.ops.client_report import Habit
 from tlsgate.ops.listener_metrics import Phase
 from tlsgate.ops.log import EventLog
 from tlsgate.ops.metrics import Metrics
 from tlsgate.ops.trace import ListenerTrace
+from tlsgate.tls.accept import TlsFacts
 
 
 class Told:
     """A listener's trace, and what it has logged."""
 
-    def __init__(self) -> None:
+    def __init__(self, starttls: bool = False) -> None:
         self._output = io.BytesIO()
         self._log = EventLog(self._output, LogFormat.JSON, LogLevel.INFO)
         self.metrics = Metrics(self._log)
-        self.trace = ListenerTrace("imaps", Phase.RELAY, self.metrics.listener("imaps"), self._log)
+        counted, clients = self.metrics.listener("imaps"), self.metrics.clients
+        self.trace = ListenerTrace("imaps", Phase.RELAY, counted, self._log, clients, starttls)
 
     def events(self) -> list[dict[str, Any]]:
         self._log.close()
@@ -111,3 +116,35 @@ def test_octets_in_clear_and_over_tls_are_one_session_s() -> None:
     session.ended("ok", "client closed")
     (event,) = told.events()
     assert (event["bytes_in"], event["bytes_out"]) == (310, 420)
+
+
+@pytest.mark.parametrize(
+    ("version", "sni", "starttls", "noted"),
+    [
+        ("TLSv1.3", "mail.example.org", False, set()),
+        ("TLSv1.2", "mail.example.org", False, {Habit.OLD_TLS}),
+        ("TLSv1.3", None, False, {Habit.NO_SNI}),
+        ("TLSv1.3", "mail.example.org", True, {Habit.STARTTLS}),
+        ("TLSv1.2", None, True, {Habit.OLD_TLS, Habit.NO_SNI, Habit.STARTTLS}),
+    ],
+)
+def test_what_is_old_about_a_client_is_noted_with_its_user(
+    version: str, sni: str | None, starttls: bool, noted: set[Habit]
+) -> None:
+    told = Told(starttls=starttls)
+    session = told.trace.accepted("203.0.113.7", 4711)
+    session.handshaken(TlsFacts(version=version, cipher="x", group="X25519", sni=sni), 0.1)
+    assert told.metrics.clients.is_empty
+    session.logged_in("PLAIN", "ann", "192.0.2.1:143", 0.1)
+    rows = told.metrics.clients.rows(10)
+    assert {each.habit for each in rows} == noted
+    assert {(each.user, each.client, each.listener) for each in rows} <= {("ann", "203.0.113.7", "imaps")}
+
+
+def test_who_tries_to_log_in_in_clear_is_noted_where_named() -> None:
+    told = Told()
+    session = told.trace.accepted("203.0.113.7", 4711)
+    session.cleartext_auth_refused("PLAIN", None)
+    session.cleartext_auth_refused("LOGIN", "ann")
+    session.auth_failed("LOGIN", "eve", "wrong")
+    assert [(each.habit, each.user) for each in told.metrics.clients.rows(10)] == [(Habit.CLEARTEXT, "ann")]

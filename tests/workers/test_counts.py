@@ -10,10 +10,13 @@ import pytest
 from prometheus_client import generate_latest
 
 from tlsgate.config import LogFormat, LogLevel
+from tlsgate.ops.client_report import Habit
 from tlsgate.ops.listener_metrics import Phase
 from tlsgate.ops.log import EventLog
 from tlsgate.ops.metrics import Metrics
 from tlsgate.workers.counts import Counts, dump_metrics
+
+NOTED = {"habit": "starttls", "user": "ann", "count": 1, "last": 1.0, "client": "192.0.2.7", "listener": "imaps"}
 
 
 @pytest.fixture
@@ -74,6 +77,24 @@ def test_what_a_worker_has_counted_outlives_it_and_how_things_were_does_not(log:
     assert told(parent, UP) == [f"{UP} 1.0"]
 
 
+def test_old_clients_that_workers_have_seen_are_gathered_once(log: EventLog, parent: Metrics) -> None:
+    counts, seeing = Counts(parent), worker(log)
+    for name in ("it", "the other"):
+        seeing.clients.note(Habit.STARTTLS, "ann", "192.0.2.7", "imaps")
+        counts.note(name, dump_metrics(seeing))
+        counts.note(name, dump_metrics(seeing))
+        counts.ended(name)
+    assert [(each.user, each.count) for each in parent.clients.rows(10)] == [("ann", 2)]
+    assert seeing.clients.is_empty
+
+
+def test_a_worker_names_no_listener_in_the_client_report(log: EventLog, parent: Metrics) -> None:
+    seeing = worker(log)
+    seeing.clients.note(Habit.STARTTLS, "ann", "192.0.2.7", "made up")
+    Counts(parent).note("it", dump_metrics(seeing))
+    assert parent.clients.is_empty
+
+
 def test_a_worker_makes_no_labels(log: EventLog, parent: Metrics) -> None:
     counts = Counts(parent)
     counts.note("it", dump_metrics(worker(log, "made up")))
@@ -90,6 +111,9 @@ def test_a_worker_makes_no_labels(log: EventLog, parent: Metrics) -> None:
         {"listeners": {"imaps": {"phases": [["lunch", 1]]}}, "backends": [], "screening": {}},
         {"listeners": {}, "backends": [[["imap", "x"], {"connections": "many"}]], "screening": {}},
         {"listeners": {}, "backends": [], "screening": {"results": [[1]]}},
+        {"listeners": {}, "backends": [], "screening": {}, "clients": [NOTED | {"habit": "lunch"}]},
+        {"listeners": {}, "backends": [], "screening": {}, "clients": [NOTED | {"user": "x" * 101}]},
+        {"listeners": {}, "backends": [], "screening": {}, "clients": [NOTED | {"count": 0}]},
     ],
 )
 def test_nonsense_is_refused_and_breaks_no_scrape(log: EventLog, parent: Metrics, nonsense: object) -> None:

@@ -48,7 +48,7 @@ class _Server:
             # Annotated for streams of TLS only; takes both.
             await _Connection(self._app, self._settings, WorkerContext(None), ConnectionState({}), stream)  # type: ignore[arg-type]
         except Exception as fault:  # noqa: BLE001 - the other connections go on
-            self._log.warning("a connection ended by a fault: %s", _kind(fault))
+            self._log.warning("a connection ended by a fault: %s", kind(fault))
         finally:
             self._streams.discard(stream)
             stream.socket.close()
@@ -82,7 +82,8 @@ def _settings(log: logging.Logger) -> Config:
     return settings
 
 
-def _kind(fault: BaseException) -> str:
+def kind(fault: BaseException) -> str:
+    """The name of its type; of a group, that of the first in it."""
     while isinstance(fault, BaseExceptionGroup):
         fault = fault.exceptions[0]
     return type(fault).__name__

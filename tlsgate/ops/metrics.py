@@ -11,6 +11,7 @@ from prometheus_client.registry import Collector
 
 from tlsgate import __version__
 from tlsgate.ops.backend_metrics import BackendsCollector
+from tlsgate.ops.client_report import ClientReport
 from tlsgate.ops.listener_metrics import ListenerMetrics, ListenersCollector
 from tlsgate.ops.log import EventLog
 from tlsgate.ops.screening_metrics import ScreeningCollector
@@ -19,10 +20,11 @@ from tlsgate.tls.certificate import Certificate
 
 
 class Metrics:
-    """Every metric of the process, in a registry of its own."""
+    """Every metric of the process, in a registry of its own. ``clients``: what has users' names, so is no metric."""
 
     def __init__(self, log: EventLog) -> None:
         self.registry = registry = CollectorRegistry()
+        self.clients = ClientReport()
         self.listeners = ListenersCollector()
         registry.register(self.listeners)
         self.backends = BackendsCollector()

@@ -6,6 +6,7 @@ import itertools
 import secrets
 from time import monotonic, time
 
+from tlsgate.ops.client_report import ClientReport, Habit
 from tlsgate.ops.listener_metrics import ListenerMetrics, Phase
 from tlsgate.ops.log import EventLog
 from tlsgate.ops.session_view import LiveSession, short
@@ -23,13 +24,26 @@ def renew_ids(process: int) -> None:
 
 
 class ListenerTrace:
-    """For one listener. ``data_phase``: what its sessions are in behind the login."""
+    """For one listener. ``data_phase``: what its sessions are in behind the login.
 
-    def __init__(self, name: str, data_phase: Phase, metrics: ListenerMetrics, log: EventLog) -> None:
+    ``clients``: where old ones are noted. ``starttls``: TLS isn't implicit.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        data_phase: Phase,
+        metrics: ListenerMetrics,
+        log: EventLog,
+        clients: ClientReport | None = None,
+        starttls: bool = False,
+    ) -> None:
         self.name = name
         self.data_phase = data_phase
         self.metrics = metrics
         self.log = log
+        self._clients = clients
+        self._starttls = starttls
         self._weak: set[str] = set()
 
     def refused(self, result: str, client: str, port: int, reason: str) -> None:
@@ -48,6 +62,23 @@ class ListenerTrace:
             return False
         self._weak.add(user)
         return True
+
+    def tried_in_clear(self, user: str | None, client: str) -> None:
+        """Somebody tried to log in before TLS."""
+        if self._clients is not None:
+            self._clients.note(Habit.CLEARTEXT, user, client, self.name)
+
+    def logged_in(self, user: str, client: str, facts: TlsFacts | None) -> None:
+        """A login stands."""
+        if self._clients is None or facts is None:
+            return
+        found = {
+            Habit.OLD_TLS: facts.version != "TLSv1.3",
+            Habit.NO_SNI: not facts.sni,
+            Habit.STARTTLS: self._starttls,
+        }
+        for habit in (habit for habit, is_so in found.items() if is_so):
+            self._clients.note(habit, user, client, self.name)
 
     def shortage(self) -> None:
         """No descriptor was left to accept with."""
@@ -135,6 +166,7 @@ class SessionTrace:
         """Somebody tried to log in without TLS; a password that was shown is burned."""
         self._listener.metrics.cleartext_auth_refused()
         self._listener.metrics.login(mechanism, "cleartext", None)
+        self._listener.tried_in_clear(user, self._client)
         self._emit("cleartext_auth_refused", "warning", user=user, mechanism=mechanism)
 
     def auth_failed(self, mechanism: str, user: str | None, reason: str) -> None:
@@ -162,6 +194,7 @@ class SessionTrace:
         """The login stands; ``seconds`` since the connection was accepted."""
         self._mechanism, self._user, self._backend = mechanism, user, backend
         self._listener.metrics.login(mechanism, "ok", seconds)
+        self._listener.logged_in(user, self._client, self._facts)
 
     def screened(self, result: str, score: int, found: str, sender: str | None = None) -> None:
         """What was found against the client, or its mail from ``sender``, and what comes of it."""

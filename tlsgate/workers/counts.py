@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from tlsgate.ops.backend_metrics import BackendMetrics, Name
+from tlsgate.ops.client_report import Noted
 from tlsgate.ops.listener_metrics import ListenerMetrics
 from tlsgate.ops.merging import Dumped, absorb, dump, without_levels
 from tlsgate.ops.metrics import Metrics
@@ -15,18 +16,19 @@ from tlsgate.ops.screening_metrics import ScreeningMetrics
 
 
 class _Dump(msgspec.Struct, frozen=True):
-    """By listener, by pool and address of a backend, and of screening as a whole."""
+    """By listener, by pool and address of a backend, and of screening as a whole. ``clients``: news of old ones."""
 
     listeners: dict[str, dict[str, Any]]
     backends: list[tuple[Name, dict[str, Any]]]
     screening: dict[str, Any]
+    clients: list[Noted] = []
 
 
 def dump_metrics(metrics: Metrics) -> bytes:
-    """What a worker has counted so far."""
+    """What a worker has counted so far, and some of the old clients that it has seen since it was last asked."""
     listeners = {name: dump(counted) for name, counted in metrics.listeners.listeners.items()}
     backends = [(name, dump(counted)) for name, counted in metrics.backends.backends.items()]
-    return msgspec.msgpack.encode(_Dump(listeners, backends, dump(metrics.screening.here)))
+    return msgspec.msgpack.encode(_Dump(listeners, backends, dump(metrics.screening.here), metrics.clients.take()))
 
 
 class Counts:
@@ -50,6 +52,9 @@ class Counts:
             absorb(ScreeningMetrics(), told.screening)
         except (TypeError, ValueError, LookupError) as error:
             raise ValueError("not a dump of metrics") from error
+        for client in told.clients:
+            if client.listener in self._metrics.listeners.listeners:
+                self._metrics.clients.add(client)
         self._last[worker] = _Dump(
             {name: each for name, each in told.listeners.items() if name in self._metrics.listeners.listeners},
             [(name, each) for name, each in told.backends if name in self._metrics.backends.backends],

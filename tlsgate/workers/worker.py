@@ -88,6 +88,8 @@ class Worker:
             nursery.start_soon(self._obey, nursery)
             await self._empty.wait()
             self._count()
+            while not self._metrics.clients.is_empty:
+                self._count()
             nursery.cancel_scope.cancel()
 
     async def _obey(self, nursery: trio.Nursery) -> None:
