@@ -198,4 +198,5 @@ def _service(
 
 def _trace(listener: config.Listener, log: EventLog, metrics: Metrics) -> ListenerTrace:
     data_phase = _DATA_PHASES.get(listener.protocol, Phase.MAIL)
-    return ListenerTrace(listener.name, data_phase, metrics.listener(listener.name), log)
+    counted, starttls = metrics.listener(listener.name), listener.tls is config.TlsMode.STARTTLS
+    return ListenerTrace(listener.name, data_phase, counted, log, metrics.clients, starttls)
