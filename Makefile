@@ -1,6 +1,7 @@
 # make demo    start tlsgate with a sample backend: nothing to configure
 # make test    everything, with real mail servers where apt can install them
 # make lint types
+# make bench   tlsgate beside nginx, Dovecot, HAProxy and stunnel; PYTHON=/usr/bin/python3 names the interpreter
 # make pins    write requirements/*.txt from pyproject.toml again; UPGRADE=1 takes newer versions
 
 PYTHON ?= python3
@@ -12,7 +13,11 @@ PINS := requirements/run.txt requirements/build.txt
 COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-emit-index-url \
 	$(if $(UPGRADE),--upgrade)
 
-.PHONY: demo test lint types format pins clean
+# An environment for each interpreter, so that PYTHON= always means something.
+BENCH := build/bench
+BENCH_VENV = $(BENCH)/venv$(subst /,-,$(shell command -v $(PYTHON)))
+
+.PHONY: demo test lint types format bench pins clean
 
 demo: $(VENV)/.run
 	@$(BIN)/python -m compileall -q tlsgate
@@ -33,6 +38,16 @@ format: $(VENV)/.dev
 types: $(VENV)/.dev
 	$(BIN)/mypy
 
+bench:
+	@bench/install-peers
+	@$(MAKE) --no-print-directory VENV=$(BENCH_VENV) $(BENCH_VENV)/.run $(BENCH)/client $(BENCH)/backend
+	@$(BENCH_VENV)/bin/python -m compileall -q tlsgate
+	$(BENCH_VENV)/bin/python bench/compare.py $(BENCH_OPTIONS)
+
+$(BENCH)/%: bench/load/%.c
+	@mkdir -p $(@D)
+	$(CC) -O2 -Wall -Wextra -o $@ $< -lssl -lcrypto
+
 # dev.txt first: the two others take its versions, so that they can be installed into one environment.
 pins: $(VENV)/.run
 	$(PIP) install uv
@@ -43,7 +58,7 @@ pins: $(VENV)/.run
 	$(COMPILE) --no-deps requirements/deploy.in --constraints requirements/dev.txt -o requirements/deploy.txt
 
 clean:
-	rm -rf $(VENV) .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis build
 
 $(VENV)/.made:
 	@.ci/make-venv $(PYTHON) $(VENV)

@@ -44,7 +44,7 @@ class Server:
         while self.process.poll() is None and time.monotonic() < deadline:
             if _accepts(self.port):
                 return
-            time.sleep(0.02)
+            time.sleep(0.002)
         self.kill()
         raise RuntimeError(f"{self.command[0]} does not listen on port {self.port}: {self.log.read_text()[-2000:]}")
 
