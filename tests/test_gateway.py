@@ -35,22 +35,22 @@ class Log(EventLog):
 
     def __init__(self) -> None:
         super().__init__(io.BytesIO(), LogFormat.JSON, LogLevel.INFO)
-        self._told: list[tuple[str, Event]] = []
+        self.told: list[tuple[str, Event]] = []
         self._more = trio.Event()
 
     def emit(self, event: str, level: str = "info", **fields: Field) -> None:
-        self._told.append((event, {"level": level, **fields}))
+        self.told.append((event, {"level": level, **fields}))
         self._more.set()
         self._more = trio.Event()
 
     def all(self, name: str) -> list[Event]:
-        return [fields for event, fields in self._told if event == name]
+        return [fields for event, fields in self.told if event == name]
 
     async def next(self, *names: str) -> Event:
         """The first event of these names that is told from now on."""
-        seen = len(self._told)
+        seen = len(self.told)
         while True:
-            for event, fields in self._told[seen:]:
+            for event, fields in self.told[seen:]:
                 if event in names:
                     return fields
             await self._more.wait()

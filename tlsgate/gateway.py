@@ -12,7 +12,8 @@ from pathlib import Path
 
 import trio
 
-from tlsgate import __version__, config
+from tlsgate import __version__, certificate_watch, config
+from tlsgate.activation import PassedSockets
 from tlsgate.admission.door import Entry
 from tlsgate.admission.gatehouse import Gatehouse
 from tlsgate.arrival import Arrival
@@ -29,6 +30,7 @@ from tlsgate.overview import Overview
 from tlsgate.plan import Plan, make_plan
 from tlsgate.prepared import Prepared, needs_restart
 from tlsgate.relay import Pump
+from tlsgate.renewal import Renewal, Renewing
 from tlsgate.server import Here, Server, Workers
 from tlsgate.serving import Serving
 from tlsgate.sockets import admin_place, bind_all, close, listener_places, remove_stale, shown, socket_key
@@ -45,7 +47,7 @@ class Gateway:
     """Serves one config until it is told to stop.
 
     ``reread``: gives the config of a reload, prepared. ``descriptors``: how many there may be. ``spawner``: of the
-    workers that serve; None serves in this process.
+    workers that serve; None serves in this process. ``passed``: sockets that are bound already.
     """
 
     def __init__(
@@ -56,10 +58,12 @@ class Gateway:
         metrics: Metrics,
         descriptors: int,
         spawner: Spawner | None = None,
+        passed: PassedSockets | None = None,
     ) -> None:
         self.health = Health()
         self._now = prepared
         self._reread = reread
+        self._certificates: Renewing = spawner or Renewal(lambda: self._now)
         # A thread of its own: name look-ups that hang take all of trio's default ones.
         self._rereading = trio.CapacityLimiter(1)
         self._log = log
@@ -71,6 +75,7 @@ class Gateway:
         if gatehouse.shared is not None:
             metrics.shared_state(lambda: told.state_is_up, lambda: told.state_faults)
         self._server = self._who_serves(spawner)
+        self._passed = PassedSockets() if passed is None else passed
         self._sockets: dict[str, socket.socket] = {}
         self._listeners: dict[str, Listener] = {}
         self._addresses: dict[str, str] = {}
@@ -84,7 +89,8 @@ class Gateway:
         """Bind every address; gives those of the listeners by name. Raises CannotStart. Needs privileges."""
         settings = self._now.settings
         places = listener_places(self._now.listeners)
-        self._sockets = bind_all({**places, _ADMIN: admin_place(settings.admin, user_id(settings.server.user))})
+        places[_ADMIN] = admin_place(settings.admin, user_id(settings.server.user))
+        self._sockets = bind_all(places, (), self._passed)
         return {each.name: shown(self._sockets[socket_key(each)]) for each in self._now.listeners}
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -97,6 +103,8 @@ class Gateway:
                 self._serve(plan)
                 self.health.ready = True
                 nursery.start_soon(self._serve_admin)
+                served, log = lambda: self._now.contexts.certificates, self._log
+                nursery.start_soon(certificate_watch.watch, self._certificates, self._renew, served, log)
                 # What start-up made lives for ever: the collector needn't look at it again.
                 gc.collect()
                 gc.freeze()
@@ -143,6 +151,8 @@ class Gateway:
         self._addresses = {name: shown(listening) for name, listening in bound.items()}
         for remark in plan.remarks:
             self._log.emit(remark.event, "warning", about=remark.about, reason=remark.text)
+        for name, address in self._passed.unused():
+            self._log.emit("socket_unused", "warning", name=name, address=address)
 
     def begin(self, listener: str, arrival: Arrival, entry: Entry) -> bool:
         """A connection was let in; False when nobody can serve it."""
@@ -188,25 +198,36 @@ class Gateway:
 
     async def _take_over(self) -> ReloadView:
         before = self._now.settings
-        try:
-            plan = await self._new_plan()
-        except (ConfigError, CertificateFault, CannotStart, SpawnFault) as fault:
-            return self._rejected(str(fault))
-        except Exception as fault:  # noqa: BLE001 - a fault of ours mustn't end what is served; the log has it
-            place = traceback.extract_tb(fault.__traceback__)[-1]
-            return self._rejected(f"{type(fault).__name__} in {Path(place.filename).name}:{place.lineno}")
-        self._serve(plan)
+        if fault := await self._attempt(self._reread):
+            return self._rejected(fault)
         self._metrics.config_reload.labels("ok").inc()
         waiting = needs_restart(before, self._now.settings)
         self._log.emit("config_reloaded", listeners=self._named_addresses(), needs_restart=waiting)
         return self._reloaded(ReloadView(time.time(), True, "", waiting))
 
-    async def _new_plan(self) -> Plan:
-        """Read the config again and bind what is new there: all that can fail, and nothing that is served changes."""
-        prepared = await trio.to_thread.run_sync(self._reread, limiter=self._rereading)
+    async def _renew(self) -> str | None:
+        """Take over certificates that have changed: "", or why not; None when it is too late."""
+        async with self._reloading:
+            return await self._attempt(self._certificates.renewed) if self.health.ready else None
+
+    async def _attempt(self, load: Callable[[], Prepared]) -> str:
+        """Serve what ``load`` gives. "", or why not: then nothing has changed."""
+        try:
+            plan = await self._new_plan(load)
+        except (ConfigError, CertificateFault, CannotStart, SpawnFault) as fault:
+            return str(fault)
+        except Exception as fault:  # noqa: BLE001 - a fault of ours mustn't end what is served; the log has it
+            place = traceback.extract_tb(fault.__traceback__)[-1]
+            return f"{type(fault).__name__} in {Path(place.filename).name}:{place.lineno}"
+        self._serve(plan)
+        return ""
+
+    async def _new_plan(self, load: Callable[[], Prepared]) -> Plan:
+        """Load it and bind what is new there: all that can fail, and nothing that is served changes."""
+        prepared = await trio.to_thread.run_sync(load, limiter=self._rereading)
         wanted, held = listener_places(prepared.listeners), listener_places(self._now.listeners)
         new = {key: place for key, place in wanted.items() if key not in held}
-        bound = bind_all(new, [place for key, place in held.items() if key not in wanted])
+        bound = bind_all(new, [place for key, place in held.items() if key not in wanted], self._passed)
         done = False
         try:
             plan = await self._server.renew(prepared)

@@ -27,6 +27,7 @@ from tlsgate.mail.aliases_file import AliasesFile, UnusableAliases
 from tlsgate.ops.token import Token, TokenFault, read_token
 from tlsgate.tls.certificate import CertificateFault
 from tlsgate.tls.contexts import ServerContexts
+from tlsgate.tls.files import Stamp, stamps
 from tlsgate.tls.validity import Remark, remarks
 
 if TYPE_CHECKING:
@@ -43,7 +44,8 @@ class Prepared:
 
     ``users``: what the users file says; None without one, as of every other file. ``rules``: with their lists read.
     ``aliases``: None where senders needn't match. ``masters``, and ``stored`` secrets of users: by pool.
-    ``asking``: how the servers of sources are asked; None if none is.
+    ``asking``: how the servers of sources are asked; None if none is. ``files``: those of certificates, before they
+    were read.
     """
 
     settings: Config
@@ -58,6 +60,7 @@ class Prepared:
     app_passwords: AppContent | None = None
     user_map: UserMap | None = None
     stored: Mapping[str, StoredSecrets] = field(default_factory=dict)
+    files: Mapping[Path, Stamp] = field(default_factory=dict)
 
     @property
     def listeners(self) -> tuple[config.Listener, ...]:
@@ -136,6 +139,7 @@ def _aliases_remarks(file: AliasesFile) -> Iterator[Remark]:
 def prepare(settings: Config) -> Prepared:
     """Load what a config names. Raises CertificateFault with all faults. Reads files: not for the trio loop."""
     protocols = sorted({each.protocol for each in settings.listeners})
+    files = stamps(settings)
     backend_contexts, faults = load_client_contexts(settings.pools)
     users, apps = _load_users(settings.auth, faults), _load_app_passwords(settings.auth, faults)
     rules = _load_rules(settings.admission, faults)
@@ -153,7 +157,7 @@ def prepare(settings: Config) -> Prepared:
     if faults:
         raise CertificateFault("\n".join(faults))
     return Prepared(
-        settings, contexts, backend_contexts, users, rules, token, aliases, masters, asking, apps, places, stored
+        settings, contexts, backend_contexts, users, rules, token, aliases, masters, asking, apps, places, stored, files
     )
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tlsgate import config
+from tlsgate.activation import PassedSockets
 from tlsgate.workers.process import CannotStart
 
 _BACKLOG = 4096
@@ -44,15 +45,18 @@ def socket_key(listener: config.Listener) -> str:
     return f"{address} {listener.name}" if isinstance(address, config.HostPort) and not address.port else str(address)
 
 
-def bind_all(places: Mapping[str, Place], leaving: Iterable[Place] = ()) -> dict[str, socket.socket]:
+def bind_all(
+    places: Mapping[str, Place], leaving: Iterable[Place] = (), passed: PassedSockets | None = None
+) -> dict[str, socket.socket]:
     """Listen at all of them, or at none. ``leaving``: places that we still hold and won't want any more.
 
-    Raises CannotStart.
+    ``passed``: sockets that are taken where they are at a place. Raises CannotStart.
     """
+    passed = PassedSockets() if passed is None else passed
     bound: dict[str, socket.socket] = {}
     try:
         for name, place in places.items():
-            bound[name] = _bind(place, leaving)
+            bound[name] = _take(place, passed) or _bind(place, leaving, passed)
     except CannotStart:
         for taken in bound.values():
             close(taken)
@@ -66,7 +70,19 @@ def shown(listening: socket.socket) -> str:
     return f"unix:{name}" if isinstance(name, str) else str(config.HostPort(name[0], name[1]))
 
 
-def _bind(place: Place, leaving: Iterable[Place]) -> socket.socket:
+def _take(place: Place, passed: PassedSockets) -> socket.socket | None:
+    taken = passed.take(place.address)
+    if taken is not None and isinstance(place.address, config.UnixPath):
+        mode = place.address.path.stat().st_mode & 0o777
+        if mode & ~place.mode:
+            taken.close()
+            raise CannotStart(
+                f"{place.key}: the socket that was passed has mode {mode:04o}; SocketMode={place.mode:04o} in its unit"
+            )
+    return taken
+
+
+def _bind(place: Place, leaving: Iterable[Place], passed: PassedSockets) -> socket.socket:
     try:
         return bind(place.address, place.mode, place.owner)
     except OSError as error:
@@ -75,6 +91,8 @@ def _bind(place: Place, leaving: Iterable[Place]) -> socket.socket:
         if error.errno == errno.EADDRINUSE and ours:
             # Letting go of it first could leave us without either.
             why = f"{ours[0]} still has that port; this change needs a restart"
+        elif error.errno == errno.EADDRINUSE and (other := passed.on_port(place.address)):
+            why = f"a socket at {other} was passed; its unit must have the same address as the config"
         raise CannotStart(f"{place.key}: can't listen on {place.address}: {why}") from None
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import LISTENERS, PASSWORD, USER
-from tests.system.certificates import Certificate
+from tests.system.certificates import Certificate, issue
 from tests.system.clients import imap
 from tests.system.gateway import Gateway, Listener, Pool, gateway
 from tests.system.peers import accepts, free_port, stop, wait_until
@@ -291,6 +291,27 @@ def test_sighup_with_a_bad_config_changes_nothing(
             assert accepts(gate.ports[name])
         with imap(gate, "imaps", "implicit") as client:
             client.login(USER, PASSWORD)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_certificates_that_are_renewed_on_disk_are_served_without_a_reload(
+    directory: Path, pools: list[Pool], tmp_path: Path, workers: int
+) -> None:
+    """With workers, those who admit connections, load keys and make handshakes are three processes."""
+    old = issue(tmp_path / "live", "localhost", "127.0.0.1")
+    new = issue(tmp_path / "next", "localhost", "127.0.0.1")
+    impatient = "from tlsgate import certificate_watch as w, cli; w.POLL = 0.05; raise SystemExit(cli.main())"
+    server = f'drain = "2s"\nworkers = {workers}'
+    with gateway(directory, old, LISTENERS, pools, server=server, program=("-c", impatient)) as gate:
+        with imap(gate, "imaps", "implicit") as client:
+            client.login(USER, PASSWORD)
+            (tmp_path / "live").rename(tmp_path / "before")
+            assert gate.event("certificate_fault", bool)["reason"].endswith("; what was read before is served")
+            (tmp_path / "live").symlink_to(tmp_path / "next")
+            gate.event("certificates_reloaded", bool)
+            assert served_certificate(gate, new)
+            assert client.noop()[0] == "OK"
+        assert len(gate.events("certificate_fault")) == len(gate.events("certificates_reloaded")) == 1
 
 
 def ignores_sighup(process: subprocess.Popen[bytes]) -> bool:

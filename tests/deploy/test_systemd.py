@@ -11,8 +11,10 @@ import pytest
 from tests.deploy.tools import DEPLOY, succeeds
 from tests.system.peers import program
 from tlsgate.config import Server
+from tlsgate.config.values import parse_address
 
 UNIT = DEPLOY / "systemd" / "tlsgate.service"
+SOCKET = UNIT.with_suffix(".socket")
 
 
 @pytest.fixture
@@ -26,6 +28,22 @@ def unit(tmp_path: Path) -> Path:
 def test_systemd_finds_no_fault(unit: Path) -> None:
     """A key that it doesn't know is left out with a warning, and so is what it was to forbid."""
     assert succeeds(program("systemd-analyze"), "verify", unit) == ""
+
+
+def test_systemd_finds_no_fault_with_the_ports_that_it_holds(unit: Path) -> None:
+    """It looks for the service of that name, and for keys that it doesn't know."""
+    held = unit.with_suffix(".socket")
+    held.write_text(SOCKET.read_text())
+    assert succeeds(program("systemd-analyze"), "verify", held) == ""
+
+
+def test_the_ports_are_written_as_in_a_config() -> None:
+    """Sockets are matched by address: one that is written otherwise is held, and served by nobody."""
+    lines = re.findall(r"^ListenStream=(.*)$", SOCKET.read_text(), re.MULTILINE)
+    assert lines
+    assert [str(parse_address(each)) for each in lines] == lines
+    assert re.search(r"^BindIPv6Only=both$", SOCKET.read_text(), re.MULTILINE)  # as tlsgate binds [::] itself
+    assert "\nAccept=" not in SOCKET.read_text()  # yes would pass clients
 
 
 def test_its_exposure_is_low(unit: Path) -> None:

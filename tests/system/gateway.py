@@ -131,12 +131,13 @@ def gateway(
     server: str = 'drain = "2s"',
     admission: str = _LIMITS,
     measured: bool = True,
+    program: tuple[str, ...] = ("-m", "tlsgate"),
 ) -> Iterator[Gateway]:
     """Run ``tlsgate run`` until the block ends, then SIGTERM it; it must stop with status 0 and no traceback.
 
     ``limits``, ``server``: more lines of ``[limits]`` and of ``[server]``. ``admission``: the others of ``[limits]``,
     with sections behind them, which let everybody in unless they are given. ``measured``: False for a process that may
-    not write where coverage wants it to.
+    not write where coverage wants it to. ``program``: what Python runs.
     """
     directory.mkdir()
     ports = {listener.name: free_port() for listener in listeners}
@@ -145,7 +146,7 @@ def gateway(
     config.write_text(_config(running, certificate, listeners, pools, limits + admission, server))
     with running.log.open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "tlsgate", "run", "--config", str(config)],
+            [sys.executable, *program, "run", "--config", str(config)],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

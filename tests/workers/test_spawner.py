@@ -173,3 +173,50 @@ def test_it_ends_with_its_parent(start: Start) -> None:
     spawner = start()
     spawner.close()
     assert os.waitpid(spawner.pid, 0)[1] == 0
+
+
+# -- certificates ----------------------------------------------------------------------------------------
+
+
+def say_certificate(prepared: Prepared, end: socket.socket, number: int) -> None:
+    """A worker that says by which certificate it serves, and ends when it is told to."""
+    end.send(b"%d" % prepared.contexts.certificates[0].chain[0].serial_number)
+    end.recv(10)
+
+
+def served(spawner: Spawner, *, new: bool = False) -> int:
+    """The serial number of a new worker's certificate."""
+    ours, its = pair()
+    with ours:
+        spawner.fork(its, new=new)
+        return int(ours.recv(1000))
+
+
+def test_renewed_certificates_are_those_of_new_workers(prepared: Prepared, tmp_path: Path) -> None:
+    """The spawner alone may be able to read the key; a worker that is lost is replaced by one as the others."""
+    spawner = start_spawner(prepared, lambda: prepared, say_certificate)
+    try:
+        old = prepared.contexts.certificates[0].chain[0].serial_number
+        assert not spawner.changed()
+        (tmp_path / "chain.pem").unlink()  # config() writes another pair
+        config(tmp_path, BACKENDS)
+        assert [spawner.changed() for _ in range(3)] == [False, True, False]
+        certificate = spawner.renewed().contexts.certificates[0]
+        new = certificate.chain[0].serial_number
+        assert certificate.key is None
+        assert (old != new, served(spawner), served(spawner, new=True)) == (True, old, new)
+        spawner.adopt()
+        assert served(spawner) == new
+        assert [spawner.changed() for _ in range(3)] == [False, False, False]
+    finally:
+        spawner.close()
+        _reap(spawner.pid)
+
+
+def test_a_pair_that_does_not_fit_is_a_fault_and_no_more(start: Start, tmp_path: Path) -> None:
+    spawner = start()
+    (tmp_path / "key.pem").write_text("half a k")
+    assert [spawner.changed() for _ in range(2)] == [False, True]
+    with pytest.raises(SpawnFault, match=r"key\.pem: holds no PEM private key"):
+        spawner.renewed()
+    assert forked(spawner)[1] == HOSTNAME

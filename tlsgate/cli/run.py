@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import trio
 
+from tlsgate.activation import receive
 from tlsgate.config import ConfigError, load
 from tlsgate.gateway import Gateway
 from tlsgate.ops.log import EventLog, LibraryHandler
@@ -29,20 +31,24 @@ def execute(arguments: argparse.Namespace) -> int:
     """Serve ``arguments.config``; gives the exit code."""
     path = Path(arguments.config).absolute()
     try:
+        passed = receive(os.environ)
         prepared = _read(path)
+    except CannotStart as fault:
+        print(fault, file=sys.stderr)
+        return COULD_NOT_START
     except (ConfigError, CertificateFault) as fault:
         print(fault, file=sys.stderr)
         return BAD_CONFIG
     settings = prepared.settings
     spawner = None
     reread: Callable[[], Prepared] = partial(_read, path)
-    if worker_count(settings.server.workers) > 1:  # forked while we have no threads and no sockets
-        spawner = start_spawner(prepared, reread, partial(work, settings))
+    if worker_count(settings.server.workers) > 1:  # forked while we have no threads and have bound nothing
+        spawner = start_spawner(prepared, reread, partial(work, settings), passed.close)
         reread = spawner.reread  # what it may read we may not, once we have become server.user
     log = EventLog(sys.stderr.buffer, settings.log.format, settings.log.level)
     logging.getLogger().addHandler(LibraryHandler(log))
     try:
-        gateway = Gateway(prepared, reread, log, Metrics(log), raise_descriptor_limit(), spawner)
+        gateway = Gateway(prepared, reread, log, Metrics(log), raise_descriptor_limit(), spawner, passed)
         gateway.bind()
         if settings.server.user:
             # What is imported late elsewhere: the user may not be able to read our files.

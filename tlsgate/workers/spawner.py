@@ -18,6 +18,7 @@ from contextlib import suppress
 
 from tlsgate.config import ConfigError
 from tlsgate.prepared import Prepared
+from tlsgate.renewal import Renewal
 from tlsgate.tls.certificate import CertificateFault
 from tlsgate.workers import reduced
 
@@ -27,6 +28,7 @@ _IGNORED = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)  # the parent is told,
 
 # Questions. To fork, the worker's end of its channel is beside it; to reread, beside the answer there is a file.
 _REREAD, _FORK, _FORK_NEW, _ADOPT = b"reread", b"fork", b"fork new", b"adopt"
+_CHANGED, _RENEW = b"changed", b"renew"  # certificates; the answer to the second is as that to a reread
 
 Work = Callable[[Prepared, socket.socket, int], None]
 """What a worker, the n-th, does with its end of the channel, until it returns; in a process of its own."""
@@ -51,9 +53,15 @@ class Spawner:
 
     def reread(self) -> Prepared:
         """Load the config again, for ``fork`` with ``new``; without its keys. Raises SpawnFault with what is wrong."""
-        _, file = self._ask(_REREAD)
-        with os.fdopen(file, "rb") as written:
-            return reduced.read(written)
+        return self._load(_REREAD)
+
+    def changed(self) -> bool:
+        """Whether it is time to load certificates again; to be asked at each poll. Raises SpawnFault."""
+        return bool(self._ask(_CHANGED)[0])
+
+    def renewed(self) -> Prepared:
+        """As ``reread``, but for the config in force: its text isn't read again."""
+        return self._load(_RENEW)
 
     def fork(self, end: socket.socket, *, new: bool) -> int:
         """A worker with this end of its channel, which is closed here; its process id. Raises SpawnFault.
@@ -74,6 +82,11 @@ class Spawner:
         with suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
+
+    def _load(self, question: bytes) -> Prepared:
+        _, file = self._ask(question)
+        with os.fdopen(file, "rb") as written:
+            return reduced.read(written)
 
     def _ask(self, question: bytes, beside: socket.socket | None = None) -> tuple[bytes, int]:
         with self._asking:
@@ -103,13 +116,19 @@ class Spawner:
                 os.waitpid(self.pid, 0)
 
 
-def start_spawner(prepared: Prepared, reread: Callable[[], Prepared], work: Work) -> Spawner:
-    """Fork it. Only before the process has threads, sockets or a loop. Raises OSError."""
+def start_spawner(
+    prepared: Prepared, reread: Callable[[], Prepared], work: Work, leave: Callable[[], None] = lambda: None
+) -> Spawner:
+    """Fork it; there, ``leave`` closes the sockets that the process was given. Raises OSError.
+
+    Only before the process has threads, sockets of its own or a loop.
+    """
     ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     if pid := os.fork():
         its.close()
         return Spawner(ours, pid)
     ours.close()
+    leave()
     _run_and_exit(lambda: _Forking(its, prepared, reread, work).run())
     raise AssertionError("unreachable")
 
@@ -135,6 +154,7 @@ class _Forking:
         self._end = end
         self._now = self._new = prepared
         self._reread = reread
+        self._renewal = Renewal(lambda: self._now)
         self._work = work
         self._forked = 0
 
@@ -153,7 +173,11 @@ class _Forking:
     def _answer(self, question: bytes, descriptors: list[int]) -> None:
         match question:
             case b"reread":
-                self._answer_reread()
+                self._answer_loaded(self._reread)
+            case b"renew":
+                self._answer_loaded(self._renewal.renewed)
+            case b"changed":
+                self._end.send(b"+1" if self._renewal.changed() else b"+")
             case b"adopt":
                 self._now = self._new
                 self._end.send(b"+")
@@ -161,9 +185,9 @@ class _Forking:
                 with socket.socket(fileno=descriptors[0]) as beside:
                     self._end.send(self._fork(beside, self._new if question == _FORK_NEW else self._now))
 
-    def _answer_reread(self) -> None:
+    def _answer_loaded(self, load: Callable[[], Prepared]) -> None:
         try:
-            prepared = self._reread()
+            prepared = load()
             with os.fdopen(os.memfd_create("config"), "w+b") as file:
                 reduced.write(prepared, file)
                 file.seek(0)
