@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import socket
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from tlsgate.dialogue.client import Endpoint
 
 
-@dataclass(frozen=True, slots=True)
-class Arrival:
+class Arrival(Struct, frozen=True):
     """Its socket and who the client is.
 
     ``destination``: where it arrived as a PROXY header tells it, None for the socket's own address. ``waited``: seconds

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
 from functools import partial
 from ipaddress import IPv4Address
 
 import trio
+from msgspec import Struct
 
 from tlsgate.admission.screened import Screened
 from tlsgate.admission.screening import Outcome
@@ -53,8 +53,7 @@ _TOO_MANY = Refused(Refusal.LIMIT, "too many connections of this user")
 _STATE_AWAY = Refused(Refusal.UNAVAILABLE, "the shared state is away")
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(Struct, frozen=True):
     """Where a login goes. ``server``: the one backend that it may go to, None for any of the pool."""
 
     pool: Pool

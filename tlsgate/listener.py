@@ -6,11 +6,11 @@ import errno
 import math
 import socket
 from contextlib import suppress
-from dataclasses import replace
 from functools import lru_cache
 from typing import Protocol
 
 import trio
+from msgspec.structs import replace
 
 from tlsgate.admission.door import Door, Entry, Turned
 from tlsgate.admission.network import UNIX, ClientAddress, parse_client

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, assert_never
 from typing import Protocol as Interface
+
+from msgspec.structs import replace
 
 from tlsgate.admission.prefixes import PrefixSet
 from tlsgate.admission.screened import Screener

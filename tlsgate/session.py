@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import socket
 from abc import ABC, abstractmethod
-from dataclasses import replace
 
 import trio
+from msgspec.structs import replace
 
 from tlsgate.admission.reverse_dns import Confirmed, TemporaryFailure
 from tlsgate.admission.screened import Screened

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import gc
-from dataclasses import replace
 from ipaddress import IPv4Address
 
 import pytest
+from msgspec.structs import replace
 
 from tests.auth.attempts import CALLER, attempt
 from tlsgate.auth.attempt import Attempt, Caller, Secured

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from tlsgate.config import Protocol
 from tlsgate.dialogue.client import Endpoint, NoName
@@ -15,8 +16,7 @@ if TYPE_CHECKING:
     from tlsgate.auth.certificate_facts import CertificateFacts
 
 
-@dataclass(frozen=True, slots=True)
-class Secured:
+class Secured(Struct, frozen=True):
     """A client's TLS, in OpenSSL's words. ``asks``: whether clients are asked for a ``certificate``, verified."""
 
     version: str
@@ -25,16 +25,14 @@ class Secured:
     certificate: CertificateFacts | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Proxied:
+class Proxied(Struct, frozen=True):
     """What a PROXY header said: the client's end of its connection to the load balancer, and the end it reached."""
 
     source: Endpoint
     destination: Endpoint
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(Struct, frozen=True):
     """The client behind a login. ``address``: this host's own for one that came by a unix socket.
 
     ``name``: its own in reverse DNS, as far as it is known.
@@ -46,8 +44,7 @@ class Caller:
     tls: Secured | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(Struct, frozen=True):
     """``number``: of this connection's attempts, from 1 on. ``deadline``: of trio's clock, for the answer.
 
     ``caller``: tells of the client; most sources don't want to know, and needn't pay for it.

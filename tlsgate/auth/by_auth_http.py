@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Protocol
 
 import trio
+from msgspec.structs import replace
 
 from tlsgate.auth.attempt import Attempt
 from tlsgate.auth.auth_http_answer import Allowed, Denied, Unavailable

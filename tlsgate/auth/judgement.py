@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from tlsgate.auth.attempt import Attempt
 from tlsgate.auth.master import Master
@@ -16,8 +18,7 @@ from tlsgate.dialogue.credentials import Credentials
 from tlsgate.dialogue.events import ABOUT_CREDENTIALS, Refusal, Refused
 
 
-@dataclass(frozen=True, slots=True)
-class Right:
+class Right(Struct, frozen=True):
     """A source has checked what was shown itself. ``user``: who it is.
 
     ``login``: for the backend, in the place of what was shown. ``server``: the backend, where the source names one;
@@ -34,15 +35,13 @@ class Right:
     name: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Undecided:
+class Undecided(Struct, frozen=True):
     """Only the backend's own login can tell, with the client's own credentials."""
 
     login: Credentials
 
 
-@dataclass(frozen=True, slots=True)
-class Unavailable:
+class Unavailable(Struct, frozen=True):
     """The source should know, and can't tell now. ``reason``: for the log."""
 
     reason: str = ""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from tlsgate.auth.followed import Followed
 from tlsgate.auth.user_map import Place, UserMap

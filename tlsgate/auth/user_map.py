@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from msgspec import Struct
+
 from tlsgate.auth.followed import UnusableFile, read_file, stamp_of
 from tlsgate.auth.line_table import Lines, LineTable
 from tlsgate.config import WITH_USERS, Config, Protocol, mapped_pools
@@ -27,8 +29,7 @@ _KEYS = frozenset({*WITH_USERS, _AS})
 Fit = Mapping[Protocol, frozenset[str]]
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Struct, frozen=True):
     """Where a user's mail is. ``pool`` None: the listener's. ``name``: the user's there, "" for its own."""
 
     pool: str | None = None

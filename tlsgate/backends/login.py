@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 
 import trio
+from msgspec import Struct
+from msgspec.structs import replace
 
 from tlsgate.backends.backend import Backend
 from tlsgate.backends.faults import BackendFault, NoBackend, Reason
@@ -33,8 +34,7 @@ _ADVICE = {
 NewDialogue = Callable[[Purpose, bool, tuple[str, ...]], BackendDialogue]
 
 
-@dataclass(frozen=True, slots=True)
-class BackendSession:
+class BackendSession(Struct, frozen=True):
     """A backend that has answered. Who takes its stream over calls ``backend.released()`` once it is closed."""
 
     backend: Backend

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import enum
 import re
-from dataclasses import dataclass, field
+
+from msgspec import Struct
 
 from tlsgate.dialogue.credentials import Credentials, CredentialsError
 
@@ -20,15 +21,17 @@ class TokenError(enum.StrEnum):
     INSUFFICIENT_SCOPE = "insufficient_scope"
 
 
-@dataclass(frozen=True, slots=True)
-class BearerToken:
+class BearerToken(Struct, frozen=True):
     """An access token, in the characters of RFC 6750. ``authzid``: as whom the client wants to act, "" if not said.
 
     Nothing says yet whose the token is. Raises CredentialsError.
     """
 
-    token: str = field(repr=False)
+    token: str
     authzid: str = ""
+
+    def __repr__(self) -> str:
+        return f"BearerToken(authzid={self.authzid!r})"
 
     def __post_init__(self) -> None:
         if len(self.token) > LONGEST_TOKEN:
@@ -44,8 +47,7 @@ class BearerToken:
         return self.authzid
 
 
-@dataclass(frozen=True, slots=True)
-class TokenAdvice:
+class TokenAdvice(Struct, frozen=True):
     """Where a client may get a token, told to one whose token isn't taken: scope, and the URL of RFC 8414's document.
 
     "": not told.

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Generator
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from tlsgate.dialogue import challenge
 from tlsgate.dialogue.buffer import LineTooLong, ReceiveBuffer
@@ -23,8 +25,7 @@ LONGEST_LINE = 16384
 MOST_LINES = 200
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
+class Send(Struct, frozen=True):
     """Write these octets to the backend. They may hold a secret: no repr."""
 
     data: bytes
@@ -33,13 +34,11 @@ class Send:
         return f"Send({len(self.data)} octets)"
 
 
-@dataclass(frozen=True, slots=True)
-class BeginTls:
+class BeginTls(Struct, frozen=True):
     """Do the TLS handshake with the backend now; nothing it sent in clear is left."""
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(Struct, frozen=True):
     """The dialogue's end. ``verdict``: None after a mere probe; ``capabilities``: what the backend says it can do.
 
     ``client_told``: the backend has taken what the purpose tells of the client.
@@ -50,13 +49,11 @@ class Outcome:
     client_told: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Probe:
+class Probe(Struct, frozen=True):
     """Ask what the backend can do, then take leave."""
 
 
-@dataclass(frozen=True, slots=True)
-class SameLogin:
+class SameLogin(Struct, frozen=True):
     """Log in as the client did, with its own secret; or with those credentials of a master user that open its mailbox.
 
     ``client``: tell the backend of it before, if it takes that; None for a pool that tells nothing. ``act_as``: the
@@ -68,8 +65,7 @@ class SameLogin:
     act_as: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class NoLogin:
+class NoLogin(Struct, frozen=True):
     """The backend trusts us: no login (SMTP only).
 
     ``client``: tell the backend of it; one that doesn't take that isn't used, for it would take its mail for ours.

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import enum
 import re
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
+
+from msgspec import Struct
+from msgspec.structs import force_setattr
 
 # What a backend that decodes a value could take for the end of a line, and what has no UTF-8.
 _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
@@ -19,8 +21,7 @@ class NoName(enum.StrEnum):
     TEMPUNAVAIL = "[TEMPUNAVAIL]"
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
+class Endpoint(Struct, frozen=True):
     """One end of a TCP connection. IPv4 mapped into IPv6 becomes the IPv4 address, a zone is dropped.
 
     Raises ValueError on a port that is none.
@@ -34,11 +35,10 @@ class Endpoint:
             raise ValueError("port out of range")
         if isinstance(self.address, IPv6Address):
             plain = self.address.ipv4_mapped or IPv6Address(int(self.address))
-            object.__setattr__(self, "address", plain)
+            force_setattr(self, "address", plain)
 
 
-@dataclass(frozen=True, slots=True)
-class ClientFacts:
+class ClientFacts(Struct, frozen=True):
     """A client: its end of the connection, and ours that it reached; None where that is no TCP.
 
     ``session``: our id of it, at most 64 letters, digits and "._+/-". ``name``: its verified name in reverse DNS.

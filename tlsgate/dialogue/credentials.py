@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+
+from msgspec import Struct
 
 LONGEST_USER = 512
 LONGEST_SECRET = 4096
@@ -15,8 +16,7 @@ class CredentialsError(ValueError):
     """Credentials that can't be carried to a backend. The text says why and never shows the secret."""
 
 
-@dataclass(frozen=True, slots=True)
-class Credentials:
+class Credentials(Struct, frozen=True):
     """A user name and a secret, free of NUL, CR and LF by construction.
 
     ``user``: authentication identity, without control characters. ``secret``: octets as the client sent them.
@@ -25,8 +25,11 @@ class Credentials:
     """
 
     user: str
-    secret: bytes = field(repr=False)
+    secret: bytes
     authzid: str = ""
+
+    def __repr__(self) -> str:
+        return f"Credentials(user={self.user!r}, authzid={self.authzid!r})"
 
     def __post_init__(self) -> None:
         if not self.user.strip():

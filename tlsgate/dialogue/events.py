@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, field
+
+from msgspec import Struct
 
 from tlsgate.dialogue.access_token import BearerToken
 from tlsgate.dialogue.credentials import Credentials
@@ -74,15 +75,13 @@ def ending_after(last: Refusal) -> Ending:
     return Ending.AUTH_ATTEMPTS if last in ABOUT_CREDENTIALS else Ending.UNAVAILABLE
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(Struct, frozen=True):
     """Bytes for the peer; the dialogue goes on."""
 
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class StartTls:
+class StartTls(Struct, frozen=True):
     """Write ``data``, then do the handshake; this dialogue has ended."""
 
     data: bytes
@@ -92,24 +91,21 @@ Shown = Credentials | BearerToken | Proven
 """What a client shows to be let in. A token isn't anybody's yet; who is Proven has no secret that could go further."""
 
 
-@dataclass(frozen=True, slots=True)
-class Authenticate:
+class Authenticate(Struct, frozen=True):
     """A client wants to be let in, over TLS. Answer by ``send(Granted(...))`` or ``send(Refused(...))``."""
 
     mechanism: str
     shown: Shown
 
 
-@dataclass(frozen=True, slots=True)
-class SecretNeeded:
+class SecretNeeded(Struct, frozen=True):
     """An exchange (SCRAM) goes on with what is kept of this user's password. Answer by ``give``."""
 
     mechanism: str
     user: str
 
 
-@dataclass(frozen=True, slots=True)
-class CleartextAuthRefused:
+class CleartextAuthRefused(Struct, frozen=True):
     """Authentication before TLS: write ``data``. ``user`` is what was shown (that password is burned), else None."""
 
     data: bytes
@@ -117,8 +113,7 @@ class CleartextAuthRefused:
     user: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class AuthRejected:
+class AuthRejected(Struct, frozen=True):
     """An authentication that failed in the exchange itself: write ``data``.
 
     ``user``: the name that was shown, None where none can be read. ``guessed``: a secret was tried, and is wrong.
@@ -131,24 +126,21 @@ class AuthRejected:
     guessed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Close:
+class Close(Struct, frozen=True):
     """Write ``data``, then close."""
 
     data: bytes
     reason: Ending
 
 
-@dataclass(frozen=True, slots=True)
-class Granted:
+class Granted(Struct, frozen=True):
     """The login stands. ``text``: the backend's reply text, printable; ``code``: its code, without brackets."""
 
     text: str = ""
     code: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(Struct, frozen=True):
     """The login doesn't stand. ``text``: the words of who refused it if there are any, printable.
 
     ``code``: of an SMTP reply and its enhanced one, in the place of the reason's own. ``why``: for the log alone.
@@ -172,8 +164,7 @@ class RemoteProtocolError(Exception):
     """The peer broke the protocol. The text is for the log; it never holds the peer's secrets."""
 
 
-@dataclass(frozen=True, slots=True)
-class Bounds:
+class Bounds(Struct, frozen=True):
     """What a client may do before it is logged in (DESIGN 3.2 [limits]); octets and counts."""
 
     line_length: int = 8192
@@ -182,13 +173,12 @@ class Bounds:
     commands: int = 200
 
 
-@dataclass(frozen=True, slots=True)
-class Offer:
+class Offer(Struct, frozen=True):
     """What we tell a client: our name, SASL mechanisms in order, and what the backend can do (its own keywords)."""
 
     hostname: str
     mechanisms: tuple[str, ...] = ("PLAIN", "LOGIN")
-    capabilities: tuple[str, ...] = field(default=())
+    capabilities: tuple[str, ...] = ()
 
     @property
     def passwords(self) -> bool:

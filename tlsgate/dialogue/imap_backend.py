@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Generator
-from dataclasses import replace
 from functools import lru_cache
+
+from msgspec.structs import replace
 
 from tlsgate.dialogue import challenge
 from tlsgate.dialogue.backend import (

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from tlsgate.dialogue.challenge import Challenge
 from tlsgate.dialogue.credentials import Credentials
 
 
-@dataclass(frozen=True, slots=True)
-class Names:
+class Names(Struct, frozen=True):
     """Who the client is, and as whom it wants to act ("": as itself), within the bounds of ``Credentials``.
 
     Raises CredentialsError.
@@ -22,18 +21,15 @@ class Names:
         Credentials(self.user, b"any", self.authzid)
 
 
-@dataclass(frozen=True, slots=True)
-class SecretWanted(Names):
+class SecretWanted(Names, frozen=True):
     """The exchange goes on once the caller gives it this user's SCRAM secret. Nothing is proven yet."""
 
 
-@dataclass(frozen=True, slots=True)
-class Proven(Names):
+class Proven(Names, frozen=True):
     """The client is ``user``: the exchange itself has proven it. Whether it may act as ``authzid`` is still open."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rejected:
+class Rejected(Struct, frozen=True):
     """The exchange has failed. The client is told why by ``challenge``, answers something, and is then refused.
 
     ``reason``: for the log. ``user``: the name, where it was shown. ``guessed``: a secret was tried, and is wrong. The

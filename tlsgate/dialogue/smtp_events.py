@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from tlsgate.dialogue.smtp_data import BodyFault
 from tlsgate.dialogue.smtp_syntax import Parameters, Path
 
 
-@dataclass(frozen=True, slots=True)
-class Mail:
+class Mail(Struct, frozen=True):
     """MAIL FROM, with all parameters that the client has given: the backend may lack what they are for.
 
     Answer by ``answer``.
@@ -19,39 +18,34 @@ class Mail:
     parameters: Parameters
 
 
-@dataclass(frozen=True, slots=True)
-class Rcpt:
+class Rcpt(Struct, frozen=True):
     """RCPT TO, with parameters as MAIL's. Answer by ``answer``."""
 
     recipient: Path
     parameters: Parameters
 
 
-@dataclass(frozen=True, slots=True)
-class Data:
+class Data(Struct, frozen=True):
     """DATA or a first BDAT, with a recipient that stands. Answer by ``answer``: 354 leads to body events.
 
     For a BDAT ``answer`` gives nothing to be sent: what the client is told is an event, behind the chunk's octets.
     """
 
 
-@dataclass(frozen=True, slots=True)
-class Body:
+class Body(Struct, frozen=True):
     """Octets of the message for the backend, dot-stuffed, without the end of data."""
 
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class EndOfData:
+class EndOfData(Struct, frozen=True):
     """The message's end. ``fault`` tells why it can't stand, ``size`` its octets. Answer by ``answer``."""
 
     size: int
     fault: BodyFault | None
 
 
-@dataclass(frozen=True, slots=True)
-class Abandon:
+class Abandon(Struct, frozen=True):
     """The transaction under way is over without a message: write ``data`` and tell the backend.
 
     RSET, EHLO, or the last chunk of a message that was refused.

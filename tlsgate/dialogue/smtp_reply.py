@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import lru_cache
+
+from msgspec import Struct
 
 from tlsgate.dialogue.buffer import LineTooLong, ReceiveBuffer
 from tlsgate.dialogue.events import NEED_DATA, NeedData, RemoteProtocolError
@@ -16,8 +17,7 @@ LONGEST_LINE = 2048  # RFC 5321 4.5.3.1.5 says 512; real servers pass it
 MOST_LINES = 128
 
 
-@dataclass(frozen=True, slots=True)
-class SmtpReply:
+class SmtpReply(Struct, frozen=True):
     """A reply: its three-digit code and its lines' texts, printable, without codes."""
 
     code: int

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 _EHLO_NAME = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]{1,255}")
 _UNSAFE = re.compile(r"[^\x20-\x7e]|[<>&\"\\]")
@@ -56,8 +57,7 @@ class SmtpSyntaxError(Exception):
         self.text = text
 
 
-@dataclass(frozen=True, slots=True)
-class Path:
+class Path(Struct, frozen=True):
     """A reverse-path or forward-path: ``mailbox`` as written, "" for the null path.
 
     "local@domain", or "local" alone: a backend may add its own domain (RFC 6409 6.1), or refuse it. A source route is

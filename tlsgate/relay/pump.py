@@ -16,9 +16,9 @@ from __future__ import annotations
 
 import select
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import trio
+from msgspec import Struct
 
 from tlsgate.tls.stream import RECORD, WOULD_BLOCK, Stream, StreamLost
 
@@ -36,8 +36,7 @@ _QUIET = 0.2
 _LF = 10
 
 
-@dataclass(frozen=True, slots=True)
-class Relayed:
+class Relayed(Struct, frozen=True):
     """How a relayed session ended: octets read from the client and from the backend, and why."""
 
     up: int

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import socket
-from dataclasses import dataclass
 
 import trio
+from msgspec import Struct
 from OpenSSL import SSL
 
 from tlsgate.config import Protocol
@@ -22,8 +22,7 @@ _ESTABLISHED = 1
 _PAUSE = 0.05
 
 
-@dataclass(frozen=True, slots=True)
-class TlsFacts:
+class TlsFacts(Struct, frozen=True):
     """What was negotiated. ``sni`` is the client's word: printable and bounded, but not a label."""
 
     version: str
