@@ -6,7 +6,7 @@ import io
 import os
 import signal
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -38,7 +38,7 @@ class Log(EventLog):
         self.told: list[tuple[str, Event]] = []
         self._more = trio.Event()
 
-    def emit(self, event: str, level: str = "info", **fields: Field) -> None:
+    def write(self, event: str, level: str, fields: Mapping[str, Field]) -> None:
         self.told.append((event, {"level": level, **fields}))
         self._more.set()
         self._more = trio.Event()

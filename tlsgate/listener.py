@@ -87,6 +87,7 @@ class Listener:
         self._door = door
         self._house = house
         self._accepting = trio.CancelScope()
+        self._stopped = False
         self._shortage_told = -math.inf
         self._refused = False
 
@@ -97,7 +98,7 @@ class Listener:
 
     async def _accept(self, waiting: trio.Nursery) -> None:
         with self._accepting:
-            while not self._accepting.cancel_called:
+            while not self._stopped:
                 await trio.lowlevel.wait_readable(self.socket)
                 try:
                     for _ in range(_ACCEPTS_PER_TURN):
@@ -118,6 +119,7 @@ class Listener:
 
     def stop(self) -> None:
         """Accept no more, now or ever. Sessions go on."""
+        self._stopped = True
         self._accepting.cancel()
         close(self.socket)
 
@@ -150,8 +152,8 @@ class Listener:
 
     def _begin(self, arrival: Arrival, entry: Entry) -> None:
         """A session; none when we stopped while the client was waited for, since the house may not know us any more."""
-        verdict = Verdict.SHUTDOWN if self._accepting.cancel_called else Verdict.NOT_SERVED
-        if self._accepting.cancel_called or not self._house.begin(self._key, arrival, entry):
+        if self._stopped or not self._house.begin(self._key, arrival, entry):
+            verdict = Verdict.SHUTDOWN if self._stopped else Verdict.NOT_SERVED
             self._turn_away(arrival.socket, arrival.host, arrival.port, Turned(verdict, ""))
             self._house.left(entry)
 

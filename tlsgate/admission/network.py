@@ -53,7 +53,7 @@ class Network(NamedTuple):
     length: int
 
     def __str__(self) -> str:
-        return f"{_text(self.version, self.value)}/{self.length}" if self.version else "unix"
+        return _prefix(self.version, self.value, self.length)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +121,11 @@ def parse_network(text: str) -> tuple[Network, bool]:
 def network_of(network: IPv4Network | IPv6Network) -> Network:
     """A config's network as one of ours."""
     return Network(network.version, int(network.network_address), network.prefixlen)
+
+
+@lru_cache(8192)
+def _prefix(version: int, value: int, length: int) -> str:
+    return f"{_text(version, value)}/{length}" if version else "unix"
 
 
 @lru_cache(8192)

@@ -86,7 +86,10 @@ class Pool:
         One that is marked down is still tried last: it may be back before the next probe. Ask for the next one only
         when the last one has failed: whether one has a place left is looked at then.
         """
-        for backend in sorted(self.backends, key=lambda each: (not each.up, each.rank, _draw(each))):
+        backends = self.backends
+        if len(backends) > 1:
+            backends.sort(key=lambda each: (not each.up, each.rank, _draw(each)))
+        for backend in backends:
             if backend.connections < self._most_connections:
                 yield backend
 

@@ -139,4 +139,4 @@ def quoted(value: bytes) -> bytes | None:
 
 def escaped(value: bytes) -> bytes:
     """What stands between the quotes of a quoted string."""
-    return _SPECIAL.sub(rb"\\\1", value)
+    return _SPECIAL.sub(rb"\\\1", value) if b'"' in value or b"\\" in value else value

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol, cast
 
 from tlsgate.dialogue.access_token import BearerToken, TokenAdvice, TokenError
@@ -92,12 +93,18 @@ Step = Challenge | Shown | SecretWanted | Rejected | Failed | Finished
 
 def usable(mechanisms: tuple[str, ...], connection: Connection) -> tuple[str, ...]:
     """Those of ``mechanisms`` that this connection can carry."""
-    without = set()
-    if connection.exporter is None:
-        without.add(PLUS)
-    if connection.certificate_user is None:
-        without.add(EXTERNAL)
-    return tuple(name for name in mechanisms if name not in without)
+    return _usable(mechanisms, connection.exporter is not None, connection.certificate_user is not None)
+
+
+@lru_cache(64)
+def _usable(mechanisms: tuple[str, ...], can_bind: bool, has_certificate: bool) -> tuple[str, ...]:
+    without = {PLUS: not can_bind, EXTERNAL: not has_certificate}
+    return tuple(name for name in mechanisms if not without.get(name))
+
+
+@lru_cache(64)
+def _known(mechanisms: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(MECHANISMS.keys() & mechanisms)
 
 
 class Authentication:
@@ -107,7 +114,7 @@ class Authentication:
     """
 
     def __init__(self, offered: tuple[str, ...], connection: Connection) -> None:
-        self._offered = MECHANISMS.keys() & usable(offered, connection)
+        self._offered = _known(usable(offered, connection))
         self._connection = connection
         # The exchange is with whose turn it is: the client, the caller who has the secret, or the one who judges.
         self._asked: Exchange | None = None

@@ -52,6 +52,10 @@ class EventLog:
 
     def emit(self, event: str, level: str = "info", **fields: Field) -> None:
         """Log an event; never waits. ``level``: a LogLevel's value."""
+        self.write(event, level, fields)
+
+    def write(self, event: str, level: str, fields: Mapping[str, Field]) -> None:
+        """The same, of fields that nobody changes any more."""
         if _RANKS[level] < self._least:
             return
         if self._waiting.qsize() >= _MOST_WAITING:

@@ -259,24 +259,29 @@ class SessionTrace:
         found = {"screening": self._screening, "app_password": self._app_password}
         metrics.leave(self._phase)
         metrics.session_ended(seconds)
-        self._emit(
+        self._listener.log.write(
             "session",
             "error" if result == "fault" else "info",
-            client_port=self._port,
-            client_name=self._client_name,
-            tls_version=facts.version if facts else None,
-            cipher=facts.cipher if facts else None,
-            group=facts.group if facts else None,
-            sni=facts.sni if facts else None,
-            mechanism=self._mechanism,
-            user=self._user,
-            backend=self._backend,
-            result=result,
-            reason=reason,
-            bytes_in=self._up,
-            bytes_out=self._down,
-            seconds=round(seconds, 3),
-            **{name: text for name, text in found.items() if text},
+            {
+                "session": self.session_id,
+                "client": self._client,
+                "listener": self._listener.name,
+                "client_port": self._port,
+                "client_name": self._client_name,
+                "tls_version": facts.version if facts else None,
+                "cipher": facts.cipher if facts else None,
+                "group": facts.group if facts else None,
+                "sni": facts.sni if facts else None,
+                "mechanism": self._mechanism,
+                "user": self._user,
+                "backend": self._backend,
+                "result": result,
+                "reason": reason,
+                "bytes_in": self._up,
+                "bytes_out": self._down,
+                "seconds": round(seconds, 3),
+                **{name: text for name, text in found.items() if text},
+            },
         )
 
     def _enter(self, phase: Phase) -> None:

@@ -120,11 +120,11 @@ class _Aging(Generic[_Value]):
 
     def put(self, key: str, value: _Value, seconds: float, now: float) -> None:
         """It ends ``seconds`` from ``now``."""
-        if not self.drop(key):
-            self._sweep(now)
         table = self._tables.get(seconds)
-        if table is None:
-            table = self._tables[seconds] = OrderedDict()
+        if table is None or table.pop(key, None) is None:
+            if not self.drop(key):
+                self._sweep(now)
+            table = self._tables.setdefault(seconds, OrderedDict())
         table[key] = (value, now + seconds)
 
     def drop(self, key: str) -> bool:
