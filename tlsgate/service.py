@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, assert_never
 from typing import Protocol as Interface
 
@@ -87,11 +87,11 @@ _LONGEST_RESPONSE = 16384
 _TOKENS = frozenset({"OAUTHBEARER", "XOAUTH2"})
 
 ScramSecrets = Callable[[str], Awaitable["ScramSecret | None"]]
-# Sessions of a listener have the same ones.
-_offer, _bounds, _rules = lru_cache(64)(Offer), lru_cache(64)(Bounds), lru_cache(64)(MessageRules)
+# Sessions of a listener have the same one, as long as its backends can do the same.
+_offer = lru_cache(64)(Offer)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Service:
     """What a listener's sessions share: one state of the config. A reload makes a new one for those to come.
 
@@ -136,7 +136,7 @@ class Service:
         ``named``: the pool that a source has named; one that isn't behind us is none.
         """
         place = await self.routing.place(user, self.protocol)
-        name = named if named in (self.pool.name, *self.routed) else place.pool
+        name = named if named and (named == self.pool.name or named in self.routed) else place.pool
         # The map's name is the one in the map's pool.
         return self.routed.get(name or "", self.pool), place.name if place.pool in (None, name) else ""
 
@@ -190,10 +190,8 @@ class Service:
 
     def server_dialogue(self, channel: Channel, connection: Connection = _NO_CONNECTION) -> ServerDialogue:
         """A dialogue that knows nothing of any before it."""
-        limits = self.limits
-        mechanisms = usable(self.mechanisms, connection)
+        mechanisms, bounds = usable(self.mechanisms, connection), self._bounds
         offer = _offer(self.hostname, mechanisms, self.pool.capabilities)
-        bounds = _bounds(self._longest_line, limits.bad_commands, limits.auth_attempts)
         match self.protocol:
             case Protocol.IMAP:
                 return Imap(offer, channel, bounds, connection)
@@ -206,17 +204,18 @@ class Service:
             case _:
                 assert_never(self.protocol)
 
-    @property
-    def _longest_line(self) -> int:
+    @cached_property
+    def _bounds(self) -> Bounds:
         # Tokens are long; RFC 4954 4 gives responses 12288 octets.
-        return max(self.limits.line_length, _LONGEST_RESPONSE if _TOKENS.intersection(self.mechanisms) else 0)
+        longest = max(self.limits.line_length, _LONGEST_RESPONSE if _TOKENS.intersection(self.mechanisms) else 0)
+        return Bounds(longest, self.limits.bad_commands, self.limits.auth_attempts)
 
-    @property
+    @cached_property
     def _message_rules(self) -> MessageRules:
         # Who the user is, and so where the mail goes, isn't known yet.
         longest = None if all(each.settings.long_lines for each in self.pools) else LONGEST_LINE
-        limits = self.limits
-        return _rules(limits.message_size, limits.recipients, self.bare_newlines is BareNewlines.NORMALIZE, longest)
+        normalize = self.bare_newlines is BareNewlines.NORMALIZE
+        return MessageRules(self.limits.message_size, self.limits.recipients, normalize, longest)
 
     def backend_dialogue(self, purpose: Purpose, starttls: bool, known: tuple[str, ...]) -> BackendDialogue:
         """The other side of it, towards a backend of this listener's protocol."""

@@ -26,6 +26,9 @@ class Routes:
         return None
 
 
+_ITS_OWN = Place()
+
+
 class Routing:
     """The user map, if there is one, then the routes for those of whom it names no pool."""
 
@@ -35,8 +38,10 @@ class Routing:
 
     async def place(self, user: str, protocol: Protocol) -> Place:
         """Where this user's mail is. Asked twice, it may say two things: a session stays where it began."""
-        place = Place() if self._users is None else (await self._users.now()).place(user, protocol)
-        return place if place.pool is not None else replace(place, pool=self._routes.pool(user, protocol))
+        place = _ITS_OWN if self._users is None else (await self._users.now()).place(user, protocol)
+        if place.pool is not None or (pool := self._routes.pool(user, protocol)) is None:
+            return place
+        return replace(place, pool=pool)
 
 
 def _pattern(match: str) -> re.Pattern[str]:
