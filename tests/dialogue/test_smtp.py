@@ -6,6 +6,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from tlsgate.dialogue.authenticating import Awaited
 from tlsgate.dialogue.events import Bounds, Channel, LocalProtocolError, NeedData, Offer, ServerEvent
 from tlsgate.dialogue.mx import Mx
 from tlsgate.dialogue.smtp import MessageRules, State
@@ -46,7 +47,9 @@ def _mx() -> Mx:
     return Mx(offer, Channel.ENCRYPTED, Bounds(line_length=200, bad_commands=4), MessageRules(100, 3))
 
 
-def _told(data: bytes, codes: list[int], *, together: bool) -> tuple[list[ServerEvent | MailEvent | bytes], State]:
+def _told(
+    data: bytes, codes: list[int], *, together: bool
+) -> tuple[list[ServerEvent | MailEvent | bytes], State | Awaited]:
     """What comes of ``data``, each answer behind its event. ``together``: recipients are asked for ahead."""
     dialogue, answers = _mx(), iter(codes)
     told: list[ServerEvent | MailEvent | bytes] = []

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class Awaited(enum.Enum):
-    """Whose turn it is in an exchange: the client's, or the caller's."""
+    """The states of dialogues in an exchange, by what is due: the client's response, or the caller's answer."""
 
     RESPONSE = enum.auto()
     SECRET = enum.auto()
@@ -36,17 +36,10 @@ class Awaited(enum.Enum):
 
 
 class Authenticating(ABC):
-    """``_sasl``: the client's exchanges. ``_awaited``: what the state is in one, None outside."""
+    """``_sasl``: the client's exchanges. ``state``: an Awaited in one, the dialogue's own outside."""
 
     _sasl: Authentication
-
-    @property
-    @abstractmethod
-    def _awaited(self) -> Awaited | None: ...
-
-    @abstractmethod
-    def _await(self, awaited: Awaited) -> None:
-        """Take the state that waits for it."""
+    state: enum.Enum
 
     @abstractmethod
     def _attempted(self, ending: Ending) -> None:
@@ -66,15 +59,15 @@ class Authenticating(ABC):
 
     def give(self, secret: ScramSecret | None) -> bytes:
         """Answer SecretNeeded; None: it can't be told now. Raises LocalProtocolError when none is needed."""
-        if self._awaited is not Awaited.SECRET:
+        if self.state is not Awaited.SECRET:
             raise LocalProtocolError("no secret is needed")
-        self._await(Awaited.RESPONSE)
+        self.state = Awaited.RESPONSE
         return self._continuation(self._sasl.give(secret).data)
 
     def _deny(self, refused: Refused) -> bytes:
         """Answer what was shown by a refusal, which some mechanisms tell in a challenge first."""
         if (challenge := self._sasl.refuse(refused)) is not None:
-            self._await(Awaited.RESPONSE)
+            self.state = Awaited.RESPONSE
             return self._continuation(challenge.data)
         self._attempted(ending_after(refused.reason))
         return self._refusal(refused)
@@ -83,16 +76,16 @@ class Authenticating(ABC):
         mechanism = self._sasl.mechanism
         match step:
             case Credentials() | BearerToken() | Proven():
-                self._await(Awaited.VERDICT)
+                self.state = Awaited.VERDICT
                 return Authenticate(mechanism, step)
             case Challenge(data):
-                self._await(Awaited.RESPONSE)
+                self.state = Awaited.RESPONSE
                 return Reply(self._continuation(data))
             case SecretWanted(user):
-                self._await(Awaited.SECRET)
+                self.state = Awaited.SECRET
                 return SecretNeeded(mechanism, user)
             case Rejected(challenge, reason, user, guessed):
-                self._await(Awaited.RESPONSE)
+                self.state = Awaited.RESPONSE
                 return AuthRejected(self._continuation(challenge.data), mechanism, reason, user, guessed)
             case Finished(refused):
                 self._attempted(ending_after(refused.reason))

@@ -1,13 +1,13 @@
 """POP3, the server's side before login (RFC 1939; RFC 2449 CAPA, 2595 STLS, 5034 AUTH, 3206 codes).
 
-State   what may come                           goes to
-COMMAND a line                                  COMMAND, SASL, SECRET, VERDICT, CLOSED
-SASL    one base64 line, or "*"                 COMMAND, SASL, SECRET, VERDICT
-SECRET  nothing: the caller gives a secret      SASL
-VERDICT nothing: the caller answers credentials COMMAND, GRANTED, ENDING
-ENDING  nothing: one Close event is due         CLOSED
-GRANTED nothing: handover() gives the rest
-CLOSED  nothing
+State    what may come                           goes to
+COMMAND  a line                                  COMMAND, RESPONSE, SECRET, VERDICT, CLOSED
+RESPONSE one base64 line, or "*"                 COMMAND, RESPONSE, SECRET, VERDICT
+SECRET   nothing: the caller gives a secret      RESPONSE
+VERDICT  nothing: the caller answers credentials COMMAND, RESPONSE, GRANTED, ENDING
+ENDING   nothing: one Close event is due         CLOSED
+GRANTED  nothing: handover() gives the rest
+CLOSED   nothing
 
 On a cleartext channel USER is refused already, so that PASS is never sent; APOP is refused everywhere, since
 neither we nor the backend could check it with a stored hash.
@@ -15,13 +15,11 @@ neither we nor the backend could check it with a stored hash.
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Callable
 
 from tlsgate.dialogue import sasl
-from tlsgate.dialogue.authenticating import Authenticating, Awaited
-from tlsgate.dialogue.buffer import LineTooLong, ReceiveBuffer
-from tlsgate.dialogue.challenge import encode
+from tlsgate.dialogue.authenticating import Awaited
+from tlsgate.dialogue.buffer import LineTooLong
 from tlsgate.dialogue.credentials import CredentialsError, credentials, readable_user
 from tlsgate.dialogue.events import (
     NEED_DATA,
@@ -33,18 +31,16 @@ from tlsgate.dialogue.events import (
     Close,
     Ending,
     Granted,
-    LocalProtocolError,
     NeedData,
     Offer,
     Refused,
     Reply,
     ServerEvent,
     StartTls,
-    Verdict,
 )
 from tlsgate.dialogue.foreign import TLS_HANDSHAKE_RECORD, is_foreign
+from tlsgate.dialogue.mail_access import MailAccess, State
 from tlsgate.dialogue.replies import ENDINGS, REFUSALS, SASL_FAILURES
-from tlsgate.dialogue.tally import Tally
 
 # What a backend's CAPA may add to ours (RFC 2449): the rest is ours to say. UTF8 and LANG (RFC 6856) would be asked
 # for before the login, where no backend is there to hear it. PIPELINING is the backend's alone to promise, since what
@@ -53,41 +49,17 @@ _CARRIED = {"TOP", "UIDL", "EXPIRE", "LOGIN-DELAY", "PIPELINING"}
 _DEFAULT = ("TOP", "UIDL")
 
 
-class State(enum.Enum):
-    """See the module's table."""
-
-    COMMAND = enum.auto()
-    SASL = enum.auto()
-    SECRET = enum.auto()
-    VERDICT = enum.auto()
-    ENDING = enum.auto()
-    GRANTED = enum.auto()
-    CLOSED = enum.auto()
-
-
-_AWAITING = {Awaited.RESPONSE: State.SASL, Awaited.SECRET: State.SECRET, Awaited.VERDICT: State.VERDICT}
-_AWAITED = {state: awaited for awaited, state in _AWAITING.items()}
 _NO_CONNECTION = sasl.Connection()
 
 
-class Pop3(Authenticating):
-    """One POP3 client before login. ``offer``: what CAPA shows. ``channel``: clear text or TLS.
-
-    ``connection``: what mechanisms make use of.
-    """
+class Pop3(MailAccess):
+    """One POP3 client before login."""
 
     def __init__(
         self, offer: Offer, channel: Channel, bounds: Bounds, connection: sasl.Connection = _NO_CONNECTION
     ) -> None:
-        self._offer = offer
-        self._clear = channel is Channel.CLEARTEXT
-        self._longest_line = bounds.line_length
-        self._tally = Tally(bounds)
-        self._buffer = ReceiveBuffer()
-        self.state = State.COMMAND
+        super().__init__(offer, channel, bounds, connection)
         self._user: bytes | None = None
-        self._sasl = sasl.Authentication(offer.mechanisms, connection)
-        self._due = Ending.AUTH_ATTEMPTS
 
     # -- the caller's side --------------------------------------------------------------------------
 
@@ -100,40 +72,9 @@ class Pop3(Authenticating):
         self.state = State.CLOSED
         return _err(ENDINGS[reason].pop3, ENDINGS[reason].text)
 
-    def receive(self, data: bytes) -> None:
-        """Append what came from the client."""
-        self._buffer.append(data)
-
-    def next_event(self) -> ServerEvent | NeedData:
-        """The next event, or NEED_DATA. Raises LocalProtocolError while a verdict is due or after the end."""
-        match self.state:
-            case State.COMMAND | State.SASL:
-                return self._receive_line()
-            case State.ENDING:
-                return self._close(self._due)
-            case State.SECRET | State.VERDICT | State.GRANTED | State.CLOSED:
-                raise LocalProtocolError(f"no event in state {self.state.name}")
-
-    def send(self, verdict: Verdict) -> bytes:
-        """Answer an Authenticate event. Raises LocalProtocolError when none is open."""
-        if self.state is not State.VERDICT:
-            raise LocalProtocolError("no credentials wait for a verdict")
-        match verdict:
-            case Granted(text, _):
-                self.state = State.GRANTED
-                return b"+OK %s\r\n" % (text or "Logged in").encode()
-            case Refused():
-                return self._deny(verdict)
-
-    def handover(self) -> bytes:
-        """What the client has sent behind its login. Raises LocalProtocolError before the login stands."""
-        if self.state is not State.GRANTED:
-            raise LocalProtocolError("not logged in")
-        return self._buffer.take_all()
-
     # -- a line -------------------------------------------------------------------------------------
 
-    def _receive_line(self) -> ServerEvent | NeedData:
+    def _receive(self) -> ServerEvent | NeedData:
         if self._buffer.first() == TLS_HANDSHAKE_RECORD:
             return self._close(Ending.FOREIGN_PROTOCOL)
         try:
@@ -142,7 +83,7 @@ class Pop3(Authenticating):
             return self._close(Ending.LINE_TOO_LONG)
         if line is None:
             return NEED_DATA
-        if self.state is State.SASL:
+        if self.state is Awaited.RESPONSE:
             self.state = State.COMMAND
             return self._step(self._sasl.respond(line))
         if is_foreign(line):
@@ -212,7 +153,7 @@ class Pop3(Authenticating):
         except CredentialsError as error:
             self._attempted(Ending.AUTH_ATTEMPTS)
             return AuthRejected(_err("AUTH", "Authentication failed"), "USER", str(error), readable_user(user))
-        self.state = State.VERDICT
+        self.state = Awaited.VERDICT
         return Authenticate("USER", who)
 
     def _apop(self, argument: bytes | None) -> ServerEvent:
@@ -232,15 +173,8 @@ class Pop3(Authenticating):
 
     # -- steps that commands share ------------------------------------------------------------------
 
-    @property
-    def _awaited(self) -> Awaited | None:
-        return _AWAITED.get(self.state)
-
-    def _await(self, awaited: Awaited) -> None:
-        self.state = _AWAITING[awaited]
-
-    def _continuation(self, challenge: bytes) -> bytes:
-        return b"+ " + encode(challenge) + b"\r\n"
+    def _granted(self, granted: Granted) -> bytes:
+        return b"+OK %s\r\n" % (granted.text or "Logged in").encode()
 
     def _failure(self, failure: sasl.Failure) -> bytes:
         words = SASL_FAILURES[failure]
@@ -250,9 +184,6 @@ class Pop3(Authenticating):
         words = REFUSALS[refused.reason]
         return _err(words.pop3, refused.text or words.text)
 
-    def _attempted(self, ending: Ending) -> None:
-        self.state, self._due = (State.ENDING if self._tally.attempt() else State.COMMAND), ending
-
     def _cleartext(self, mechanism: str, user: str | None) -> CleartextAuthRefused:
         if self._tally.bad():
             self.state, self._due = State.ENDING, Ending.BAD_COMMANDS
@@ -261,9 +192,6 @@ class Pop3(Authenticating):
     def _bad(self, text: str) -> ServerEvent:
         data = _err("", text)
         return self._close(Ending.BAD_COMMANDS) if self._tally.bad() else Reply(data)
-
-    def _close(self, reason: Ending) -> Close:
-        return Close(self.ending(reason), reason)
 
 
 def _given(argument: bytes | None) -> bool:

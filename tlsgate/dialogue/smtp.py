@@ -11,6 +11,7 @@ from abc import abstractmethod
 from collections.abc import Callable
 from typing import ClassVar
 
+from tlsgate.dialogue.authenticating import Awaited
 from tlsgate.dialogue.events import (
     Bounds,
     Channel,
@@ -63,7 +64,7 @@ class Smtp(SmtpMessage):
     def next_event(self) -> ServerEvent | MailEvent | NeedData:
         """The next event, or NEED_DATA. Raises LocalProtocolError while an answer is due or after the end."""
         match self.state:
-            case State.START | State.GREETED | State.READY | State.MAIL | State.SASL:
+            case State.START | State.GREETED | State.READY | State.MAIL | Awaited.RESPONSE:
                 return self._receive_line()
             case State.BODY:
                 return self._receive_body()
@@ -73,7 +74,7 @@ class Smtp(SmtpMessage):
                 return self._skip_chunk()
             case State.ENDING:
                 return self._close(self._due)
-            case State.SECRET | State.VERDICT | State.PENDING | State.CLOSED:
+            case Awaited.SECRET | Awaited.VERDICT | State.PENDING | State.CLOSED:
                 raise LocalProtocolError(f"no event in state {self.state.name}")
 
     def answer(self, said: SmtpReply) -> bytes:

@@ -2,10 +2,10 @@
 
 State     what may come                            goes to
 START     EHLO, HELO                               GREETED, READY
-GREETED   STARTTLS (clear), AUTH (submission)      SASL, SECRET, VERDICT, CLOSED
-SASL      one base64 line, or "*"                  GREETED, SASL, SECRET, VERDICT
-SECRET    nothing: the caller gives a secret       SASL
-VERDICT   nothing: the caller answers credentials  READY, GREETED, ENDING
+GREETED   STARTTLS (clear), AUTH (submission)      RESPONSE, SECRET, VERDICT, CLOSED
+RESPONSE  one base64 line, or "*"                  GREETED, RESPONSE, SECRET, VERDICT
+SECRET    nothing: the caller gives a secret       RESPONSE
+VERDICT   nothing: the caller answers credentials  READY, GREETED, RESPONSE, ENDING
 READY     MAIL                                     PENDING
 MAIL      RCPT, DATA, BDAT                         PENDING, CHUNK, SKIP
 PENDING   nothing: the caller answers a command    READY, MAIL, BODY, CHUNK, SKIP, ENDING, CLOSED
@@ -27,6 +27,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 
+from tlsgate.dialogue.authenticating import Awaited
 from tlsgate.dialogue.buffer import LineTooLong, ReceiveBuffer
 from tlsgate.dialogue.events import (
     NEED_DATA,
@@ -52,13 +53,10 @@ _GREETS = re.compile(rb"(?:EHLO|HELO) ", re.IGNORECASE)
 
 
 class State(enum.Enum):
-    """See the module's table."""
+    """See the module's table; RESPONSE, SECRET and VERDICT are an exchange's."""
 
     START = enum.auto()
     GREETED = enum.auto()
-    SASL = enum.auto()
-    SECRET = enum.auto()
-    VERDICT = enum.auto()
     READY = enum.auto()
     MAIL = enum.auto()
     PENDING = enum.auto()
@@ -71,6 +69,8 @@ class State(enum.Enum):
 
 class SmtpSession(ABC):
     """One client. ``offer.capabilities``: the backend's EHLO keywords with their parameters; ``size``: a message's."""
+
+    state: State | Awaited
 
     def __init__(self, offer: Offer, channel: Channel, bounds: Bounds, size: int) -> None:
         self._offer = offer
@@ -198,7 +198,7 @@ class SmtpSession(ABC):
             return self._bad("501 5.5.4", "RSET takes no argument")
         return self._leave(State.READY if self._open else self.state, reply("250 2.0.0", "Ok").encode())
 
-    def _leave(self, state: State, data: bytes) -> ServerEvent | MailEvent:
+    def _leave(self, state: State | Awaited, data: bytes) -> ServerEvent | MailEvent:
         """Leave the transaction, if one is under way, for ``state``."""
         abandoned = self.state is State.MAIL
         self._forget()

@@ -27,13 +27,13 @@ from tlsgate.dialogue.smtp_events import MailEvent
 from tlsgate.dialogue.smtp_reply import reply
 from tlsgate.dialogue.smtp_session import State
 
-_AWAITING = {Awaited.RESPONSE: State.SASL, Awaited.SECRET: State.SECRET, Awaited.VERDICT: State.VERDICT}
-_AWAITED = {state: awaited for awaited, state in _AWAITING.items()}
 _NO_CONNECTION = sasl.Connection()
 
 
 class Submission(Authenticating, Smtp):
     """One submission client. ``connection``: what mechanisms make use of."""
+
+    state: State | Awaited
 
     def __init__(
         self,
@@ -68,7 +68,7 @@ class Submission(Authenticating, Smtp):
 
     def send(self, verdict: Verdict) -> bytes:
         """Answer an Authenticate event. Raises LocalProtocolError when none is open."""
-        if self.state is not State.VERDICT:
+        if self.state is not Awaited.VERDICT:
             raise LocalProtocolError("no credentials wait for a verdict")
         match verdict:
             case Granted():
@@ -79,7 +79,7 @@ class Submission(Authenticating, Smtp):
                 return self._deny(verdict)
 
     def _take_line(self, line: bytes) -> ServerEvent | MailEvent | NeedData:
-        if self.state is not State.SASL:
+        if self.state is not Awaited.RESPONSE:
             return super()._take_line(line)
         self.state = State.GREETED
         return self._step(self._sasl.respond(line))
@@ -94,13 +94,6 @@ class Submission(Authenticating, Smtp):
         if not name:
             return self._bad("501 5.5.4", "Syntax: AUTH mechanism")
         return self._step(self._sasl.begin(mechanism, initial.encode() if space else None))
-
-    @property
-    def _awaited(self) -> Awaited | None:
-        return _AWAITED.get(self.state)
-
-    def _await(self, awaited: Awaited) -> None:
-        self.state = _AWAITING[awaited]
 
     def _continuation(self, challenge: bytes) -> bytes:
         return b"334 " + encode(challenge) + b"\r\n"
