@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.gate import DEFAULTS, HOSTNAME, pool_of, server_contexts
+from tlsgate import config
 from tlsgate.auth import user_map
 from tlsgate.auth.followed import Followed
 from tlsgate.auth.routing import Routes, Routing
@@ -23,7 +24,7 @@ def service(directory: Path, *lines: str, route: str = "") -> Service:
     path.write_text("".join(f"{each}\n" for each in lines))
 
     def load(path: Path) -> user_map.UserMap:
-        return user_map.load(path, dict.fromkeys((Protocol.IMAP, Protocol.POP3, Protocol.SUBMISSION), frozenset(POOLS)))
+        return user_map.load(path, {each: dict.fromkeys(POOLS) for each in config.WITH_USERS})
 
     own, *others = (pool_of(HostPort("127.0.0.1", 1), name=each) for each in POOLS)
     routes = Routes((Route(match="*", pool=route),) if route else ())

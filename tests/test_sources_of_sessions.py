@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -39,11 +40,14 @@ from tests.sources import (
 from tests.test_session import each_protocol, legacy
 from tlsgate import config
 from tlsgate.admission.rules import AddressRules
+from tlsgate.auth import user_map
 from tlsgate.auth.app_passwords_edit import new_line
 from tlsgate.auth.chain import chain
-from tlsgate.auth.followed import POLL
+from tlsgate.auth.followed import POLL, Followed
 from tlsgate.auth.judgement import Right
+from tlsgate.auth.master import Master
 from tlsgate.auth.remembered import remembered
+from tlsgate.auth.routing import Routes, Routing
 from tlsgate.auth.success_cache import SuccessCache
 from tlsgate.config import HostPort, LogFormat, LoginMode, LogLevel, Protocol, TlsMode
 from tlsgate.dialogue.access_token import TokenAdvice
@@ -542,6 +546,31 @@ async def test_a_stored_secret_that_the_backend_refuses_is_no_wrong_password(
         assert str(why).startswith(f"{server.address} refuses the stored login: ") and "an old one" not in str(why)
 
 
+@each_protocol
+async def test_a_name_that_is_unfit_for_the_backend_is_no_wrong_password(tmp_path: Path, protocol: Protocol) -> None:
+    """Whoever has shown the right one would be banned by the way the administrator has named things."""
+    users = UsersHere(tmp_path, line_of("ann@a@b"), line_of("ann*root"))
+    words = {Protocol.IMAP: b"a NO [CONTACTADMIN]", Protocol.POP3: b"-ERR [SYS/PERM]", Protocol.SUBMISSION: b"454 "}
+    nowhere = HostPort("127.0.0.1", 1)
+    for user, pool in (
+        ("ann@a@b", pool_of(nowhere, login=LoginMode.STORED, strip_domain=True)),
+        ("ann*root", pool_of(nowhere, login=LoginMode.MASTER)),
+    ):
+        async with gate(
+            protocol,
+            TlsMode.IMPLICIT,
+            pool,
+            judge=users.judge,
+            masters={"pool": Master("root", "*", b"the master's")},
+            rules=NO_RULES,
+            bans=config.Bans(failures=1),
+        ) as running:
+            ann = await sasl(running)
+            assert (await ann.plain(user, OWN)).startswith(words[protocol])
+            assert told(running, "auth_failed") == [] and running.rooms.told.banned_networks == []
+            assert [each[1] for each in told(running, "login_unavailable")] == [user]
+
+
 # -- auth-http -------------------------------------------------------------------------------------------
 
 
@@ -600,6 +629,34 @@ async def test_the_name_that_the_auth_server_gives_is_the_backends_as_it_is(
             bob = await sasl(running)
             assert (await bob.plain("bob@example.net", SECRET)).startswith(bob.client.speech.granted)
             assert told(running, "logged_in")[0][1] == "bob@example.net"
+
+
+@each_protocol
+@pytest.mark.parametrize("mapped", [False, True])
+async def test_a_password_of_the_auth_servers_goes_with_the_name_that_the_pool_or_the_map_says(
+    nursery: trio.Nursery, tmp_path: Path, protocol: Protocol, mapped: bool
+) -> None:
+    """Auth-Pass without Auth-User: the backend doesn't know ann@example.org."""
+    path = tmp_path / "map"
+    path.write_text(f"carol@{DOMAIN} as={USER}\n")
+
+    def load(path: Path) -> user_map.UserMap:
+        return user_map.load(path, {each: {} for each in config.WITH_USERS})
+
+    own = await legacy(nursery, protocol)
+    pool = pool_of(own.address, strip_domain=not mapped)
+    routing = Routing(Routes(), Followed(path, load(path), load, lambda _: None))
+    async with (
+        http_serving([answer("Auth-Status: OK", f"Auth-Pass: {SECRET}")]) as server,
+        http_client() as client,
+        gate(protocol, TlsMode.IMPLICIT, pool, judge=by_auth_http(client, server)) as running,
+    ):
+        if mapped:
+            running.house.service = replace(running.house.service, routing=routing)
+        someone = await sasl(running)
+        user = f"{'carol' if mapped else USER}@{DOMAIN}"
+        assert (await someone.plain(user, "another one")).startswith(someone.client.speech.granted)
+        assert told(running, "logged_in")[0][1] == user
 
 
 async def test_attempts_of_a_connection_are_numbered(nursery: trio.Nursery) -> None:

@@ -144,7 +144,9 @@ class Authentication(Session):
             told_name = found.name if isinstance(found, Right) else ""
             name = backend_name(user, pool.settings.strip_domain, told_name or given)
         except UnfitName as unfit:
-            return await self._refused(mechanism, shown, Refused(Refusal.AUTHENTICATION_FAILED), str(unfit), user)
+            # Whoever has shown a right secret is not to blame for the name.
+            reason = Refusal.CONTACT_ADMIN if isinstance(found, Right) else Refusal.AUTHENTICATION_FAILED
+            return await self._refused(mechanism, shown, Refused(reason), str(unfit), user)
         own = shown if isinstance(shown, Credentials) else None
         told, opens = await self._told(dialogue, pool), await service.opens(pool, user)
         purpose = login_purpose(found, own, pool.settings.login, name, told, opens)

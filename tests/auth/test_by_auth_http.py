@@ -41,10 +41,10 @@ class Answering:
     ("allowed", "right"),
     [
         (Allowed(None, None, None), Right("ann")),
-        (Allowed(SERVER, None, None), Right("ann", None, SERVER)),
-        (Allowed(SERVER, "ann.old", None), Right("ann", Credentials("ann.old", b"secret"), SERVER, name="ann.old")),
-        (Allowed(None, None, b"theirs"), Right("ann", Credentials("ann", b"theirs"))),
-        (Allowed(None, "ann.old", b"theirs"), Right("ann", Credentials("ann.old", b"theirs"), name="ann.old")),
+        (Allowed(SERVER, None, None), Right("ann", server=SERVER)),
+        (Allowed(SERVER, "ann.old", None), Right("ann", "ann.old", server=SERVER)),
+        (Allowed(None, None, b"theirs"), Right("ann", secret=b"theirs")),
+        (Allowed(None, "ann.old", b"theirs"), Right("ann", "ann.old", b"theirs")),
     ],
 )
 async def test_who_is_let_in_stays_who_it_is(allowed: Allowed, right: Right) -> None:
@@ -55,10 +55,10 @@ async def test_who_is_let_in_stays_who_it_is(allowed: Allowed, right: Right) -> 
 @pytest.mark.parametrize(
     ("allowed", "right"),
     [
-        (Allowed(SERVER, None, None), Right("ann", None, SERVER)),
+        (Allowed(SERVER, None, None), Right("ann", server=SERVER)),
         # A name alone opens nothing, but where others' secrets do it says whose mailbox.
-        (Allowed(SERVER, "ann.old", None), Right("ann", None, SERVER, name="ann.old")),
-        (Allowed(None, None, b"theirs"), Right("ann", Credentials("ann", b"theirs"))),
+        (Allowed(SERVER, "ann.old", None), Right("ann", "ann.old", server=SERVER)),
+        (Allowed(None, None, b"theirs"), Right("ann", secret=b"theirs")),
     ],
 )
 async def test_a_certificates_owner_has_no_secret_but_the_servers(allowed: Allowed, right: Right) -> None:

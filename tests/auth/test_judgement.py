@@ -45,8 +45,27 @@ def test_only_what_is_right_goes_to_a_backend_that_cannot_judge_it(found: Right 
 
 def test_what_a_source_gives_for_the_backend_goes_there() -> None:
     """An auth_http server knows another name and password for it than the client does."""
-    other = Credentials("ann.7", b"inner")
-    assert login_purpose(Right("ann", other), SHOWN, LoginMode.SAME, "ann") == SameLogin(other)
+    asked = login_purpose(Right("ann", "ann.7", b"inner"), SHOWN, LoginMode.SAME, "ann.7")
+    assert asked == SameLogin(Credentials("ann.7", b"inner"))
+
+
+def test_a_secret_alone_goes_with_the_name_that_the_pool_knows() -> None:
+    """Else the auth server's password is shown there for a user who isn't one, and each login fails."""
+    asked = login_purpose(Right("ann@example.org", secret=b"inner"), SHOWN, LoginMode.SAME, "ann")
+    assert asked == SameLogin(Credentials("ann", b"inner"))
+
+
+def test_nobody_reads_it_there() -> None:
+    """A fault's text, or a log, may show what was found."""
+    assert repr(Right("ann", "ann.7", b"inner", pool="p")) == (
+        "Right(user='ann', name='ann.7', server=None, pool='p', label='', weak='')"
+    )
+
+
+def test_a_name_alone_goes_with_the_secret_that_was_shown() -> None:
+    assert login_purpose(Right("ann", "ann.7"), SHOWN, LoginMode.SAME, "ann.7") == SameLogin(
+        Credentials("ann.7", b"secret")
+    )
 
 
 def test_nobody_is_logged_in_with_nothing_to_show() -> None:
@@ -85,9 +104,12 @@ def test_without_a_separator_the_user_is_whom_the_master_acts_as() -> None:
 
 @pytest.mark.parametrize("user", ["ann*root", "*", "ann*", "*root"])
 def test_a_name_that_holds_the_separator_opens_no_mailbox(user: str) -> None:
-    """A backend would cut it at another place than we have joined it: "ann*bob" would be ann's mail."""
+    """A backend would cut it at another place than we have joined it: "ann*bob" would be ann's mail.
+
+    The secret was right: whoever is called so must not be banned for it.
+    """
     refused = login_purpose(Right(user), Credentials(user, b"secret"), LoginMode.MASTER, user, opens=MASTER)
-    assert refused == Refused(Refusal.AUTHENTICATION_FAILED, "the user name holds the master separator")
+    assert refused == Refused(Refusal.CONTACT_ADMIN, "the user name holds the master separator")
     assert login_purpose(Right(user), Credentials(user, b"secret"), LoginMode.SAME, user, opens=MASTER) == SameLogin(
         Credentials(user, b"secret")
     )

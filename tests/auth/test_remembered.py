@@ -21,7 +21,7 @@ from tlsgate.dialogue.events import Refusal, Refused, Shown
 from tlsgate.dialogue.proofs import Proven
 
 ANN = Credentials("ann", b"secret")
-RIGHT = Right("ann", None, HostPort("192.0.2.1", 143), "other", "phone", "MD5-CRYPT")
+RIGHT = Right("ann", server=HostPort("192.0.2.1", 143), pool="other", label="phone", weak="MD5-CRYPT")
 
 
 class Judging:
@@ -77,9 +77,15 @@ async def test_a_certificate_may_be_what_was_found_right() -> None:
     assert await Judging(RIGHT).twice(first=without, second=without) == 1
 
 
+@pytest.mark.parametrize("found", [Right("ann", "ann.old"), Right("ann", secret=b"the backend's own")])
+async def test_what_an_auth_server_says_of_the_login_there_is_asked_anew(found: Right) -> None:
+    """It may have moved the user since."""
+    assert await Judging(found).twice() == 2
+
+
 async def test_no_secret_is_kept_by_it() -> None:
     """The heap of a process that has crashed must not hold the passwords of all who came in the last minutes."""
-    judging = Judging(Right("ann", Credentials("ann.old", b"the backend's own")))
+    judging = Judging(Right("ann", "ann.old", b"the backend's own"))
     assert await judging.twice() == 2
     assert len(judging.cache) == 0
     held = [each for each in gc.get_referents(judging.cache) if isinstance(each, bytes)]

@@ -80,7 +80,7 @@ class Mapped:
 
     @staticmethod
     def load(path: Path) -> UserMap:
-        return load(path, {each: frozenset({"one", "two"}) for each in Protocol})
+        return load(path, {each: dict.fromkeys(("one", "two")) for each in Protocol})
 
     def replace(self, text: str) -> None:
         new = self.path.with_suffix(".new")

@@ -9,21 +9,23 @@ import pytest
 
 from tlsgate.auth import followed
 from tlsgate.auth.followed import UnusableFile
+from tlsgate.auth.master import Master
 from tlsgate.auth.user_map import Fit, Place, UserMap, fit_pools, load
 from tlsgate.config import Protocol
 from tlsgate.config import load as load_config
 
 FIT: Fit = {
-    Protocol.IMAP: frozenset({"imap1", "imap2"}),
-    Protocol.POP3: frozenset({"pop"}),
-    Protocol.SUBMISSION: frozenset({"smtp"}),
+    Protocol.IMAP: dict.fromkeys(("imap1", "imap2")),
+    Protocol.POP3: {"pop": None},
+    Protocol.SUBMISSION: {"smtp": None},
 }
+MASTER = Master("root", "*", b"any")
 
 
-def read(directory: Path, text: str | bytes) -> UserMap:
+def read(directory: Path, text: str | bytes, fit: Fit = FIT) -> UserMap:
     path = directory / "map"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    return load(path, FIT)
+    return load(path, fit)
 
 
 def test_places(tmp_path: Path) -> None:
@@ -95,6 +97,29 @@ def test_a_faulty_line_counts_for_nothing(tmp_path: Path, line: str | bytes, why
     assert users.place("bob", Protocol.IMAP) == Place("imap1")
 
 
+@pytest.mark.parametrize(
+    ("line", "faulty"),
+    [
+        ("ann imap=imap1 as=ann*old", True),
+        ("ann imap=imap1 pop3=pop as=ann*old", True),
+        ("ann imap=imap2 as=ann*old", False),  # the other pool has another way in
+        ("ann imap=imap1 as=ann.old", False),
+        ("ann imap=imap1 as=" + "a" * 510, True),  # with the master's own name behind it
+        ("ann as=ann*old", False),  # where ann goes is known when she comes
+    ],
+)
+def test_a_name_that_no_master_can_open(tmp_path: Path, line: str, faulty: bool) -> None:
+    """Its user would be sent to the administrator at each login, who has seen nothing in the file."""
+    fit = dict(FIT) | {Protocol.IMAP: {"imap1": MASTER, "imap2": None}}
+    users = read(tmp_path, f"{line}\nbob imap=imap1\n", fit)
+    assert [each.text.partition(":")[0] for each in users.remarks()] == ["no master user can open its name"] * faulty
+
+
+def test_a_name_that_no_pool_can_take_wherever_it_goes(tmp_path: Path) -> None:
+    fit = {each: dict.fromkeys(pools, MASTER) for each, pools in FIT.items()}
+    assert len(read(tmp_path, "ann as=ann*old\nbob as=bob.old\n", fit).remarks()) == 1
+
+
 def test_a_user_in_two_lines(tmp_path: Path) -> None:
     users = read(tmp_path, "ann imap=imap1\nAnn imap=imap2\n")
     assert users.place("ANN", Protocol.IMAP) == Place("imap1")
@@ -113,4 +138,4 @@ def test_files_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_which_pools_it_may_name() -> None:
     """Those of the config as it is served; without a map in it, there are none."""
     full = load_config(Path(__file__).parent.parent / "config" / "full.toml")
-    assert set(fit_pools(full).values()) == {frozenset()}
+    assert list(fit_pools(full).values()) == [{}] * 3

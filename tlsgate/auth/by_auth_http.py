@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Protocol
 
 import trio
-from msgspec.structs import replace
 
 from tlsgate.auth.attempt import Attempt
 from tlsgate.auth.auth_http_answer import Allowed, Denied, Unavailable
@@ -40,7 +39,8 @@ class ByAuthHttp:
             answer = await self._server.ask(_question(attempt, shown))
         match answer:
             case Allowed() as allowed:
-                return _right(allowed, shown)
+                # Who it is stays the client's own name: for limits, quotas and the log.
+                return Right(shown.user, allowed.user or "", allowed.secret, allowed.server)
             case Denied() as denied:
                 await _wait(denied.wait, attempt.deadline)
                 return _refused(denied)
@@ -54,20 +54,9 @@ def _question(attempt: Attempt, shown: Credentials | Proven) -> Question:
     return Question(attempt.protocol, who, caller.address, attempt.number, caller.name, caller.proxied, caller.tls)
 
 
-def _right(allowed: Allowed, shown: Credentials | Proven) -> Right:
-    """Who it is stays the client's own name: for limits, quotas and the log."""
-    if allowed.user is None and allowed.secret is None:
-        return Right(shown.user, None, allowed.server)
-    name = allowed.user or ""
-    secret = allowed.secret if allowed.secret is not None else getattr(shown, "secret", None)
-    if secret is None:  # a certificate's owner, and no password to go on with
-        return Right(shown.user, None, allowed.server, name=name)
-    return Right(shown.user, Credentials(name or shown.user, secret), allowed.server, name=name)
-
-
 def _refused(denied: Denied) -> Refused:
     reason = Refusal.UNAVAILABLE if denied.temporary else Refusal.AUTHENTICATION_FAILED
-    return replace(Refused(reason, denied.text), code=denied.code)
+    return Refused(reason, denied.text, denied.code)
 
 
 async def _wait(seconds: int, deadline: float) -> None:

@@ -21,18 +21,22 @@ from tlsgate.dialogue.events import ABOUT_CREDENTIALS, Refusal, Refused
 class Right(Struct, frozen=True):
     """A source has checked what was shown itself. ``user``: who it is.
 
-    ``login``: for the backend, in the place of what was shown. ``server``: the backend, where the source names one;
-    ``pool``: the pool, likewise. ``label``: of the app password that was shown. ``weak``: what kind of hash the
-    password has, if that is one that is soon guessed. ``name``: the user's at the backend, where the source says it.
+    ``name``: the user's at the backend, ``server``: the backend, ``pool``: the pool; each where the source says it.
+    ``secret``: for the backend, in the place of the one that was shown. ``label``: of the app password that was shown.
+    ``weak``: what kind of hash the password has, if that is one that is soon guessed.
     """
 
     user: str
-    login: Credentials | None = None
+    name: str = ""
+    secret: bytes | None = None
     server: HostPort | None = None
     pool: str = ""
     label: str = ""
     weak: str = ""
-    name: str = ""
+
+    def __repr__(self) -> str:
+        shown = (f"{name}={getattr(self, name)!r}" for name in self.__struct_fields__ if name != "secret")
+        return f"Right({', '.join(shown)})"
 
 
 class Undecided(Struct, frozen=True):
@@ -71,9 +75,9 @@ def login_purpose(
     match login, found:
         case LoginMode.SAME, Undecided(own):
             return SameLogin(replace(own, user=name, authzid=""), client)
-        case LoginMode.SAME, Right(_, given):
+        case LoginMode.SAME, Right(secret=given):
             if given is not None:
-                return SameLogin(given, client)
+                return SameLogin(Credentials(name, given), client)
             if shown is not None:
                 return SameLogin(replace(shown, user=name, authzid=""), client)
             return Refused(Refusal.UNAVAILABLE, 'nothing was shown that a backend with login = "same" could take')
@@ -93,7 +97,7 @@ def _master_login(user: str, client: ClientFacts | None, master: Master) -> Same
     try:
         who, act_as = master.login_as(user)
     except UnfitName as unfit:
-        return Refused(Refusal.AUTHENTICATION_FAILED, str(unfit))
+        return Refused(Refusal.CONTACT_ADMIN, str(unfit))
     return SameLogin(who, client, act_as)
 
 

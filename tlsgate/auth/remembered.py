@@ -27,7 +27,8 @@ def remembered(judge: Judge, cache: SuccessCache[Right], follow: Callable[[], Aw
             return known
         generation = cache.generation
         found = await judge(attempt)
-        if isinstance(found, Right) and found.login is None:  # no secret is kept, not for the backend either
+        # What a source says of the login at the backend is asked anew, and no secret is kept.
+        if isinstance(found, Right) and found.secret is None and not found.name:
             cache.put(shown, attempt.protocol, client, found, generation)
         return found
 

@@ -17,7 +17,8 @@ from msgspec import Struct
 
 from tlsgate.auth.followed import UnusableFile, read_file, stamp_of
 from tlsgate.auth.line_table import Lines, LineTable
-from tlsgate.config import WITH_USERS, Config, Protocol, mapped_pools
+from tlsgate.auth.master import Master, UnfitName
+from tlsgate.config import WITH_USERS, Config, LoginMode, Pool, Protocol, mapped_pools
 from tlsgate.config.fault import shown
 from tlsgate.dialogue.credentials import Credentials, CredentialsError
 
@@ -25,8 +26,8 @@ _COMMENT = re.compile(rb"(?:\A|[ \t])#.*")
 _AS = "as"
 _KEYS = frozenset({*WITH_USERS, _AS})
 
-# The pools that a line may name, by protocol.
-Fit = Mapping[Protocol, frozenset[str]]
+# The pools that a line may name, by protocol; each with its master user, by whom a name must be fit to be opened.
+Fit = Mapping[Protocol, Mapping[str, Master | None]]
 
 
 class Place(Struct, frozen=True):
@@ -51,7 +52,11 @@ class UserMap(Lines):
 
 def fit_pools(settings: Config) -> Fit:
     """The pools that a line may name."""
-    return {each: frozenset(mapped_pools(settings, each)) for each in WITH_USERS}
+    return {each: {name: _master(settings.pools[name]) for name in mapped_pools(settings, each)} for each in WITH_USERS}
+
+
+def _master(pool: Pool) -> Master | None:
+    return Master(pool.master_user, pool.master_separator, b"any") if pool.login is LoginMode.MASTER else None
 
 
 def load(path: Path, fit: Fit) -> UserMap:
@@ -90,7 +95,30 @@ def _check(fit: Fit, line: bytes) -> bytes:
             Credentials(said[_AS], b"any")
         except CredentialsError as fault:
             raise ValueError(f"no backend takes its name: {fault}") from None
+        _check_masters(fit, said)
     return user
+
+
+def _check_masters(fit: Fit, said: Mapping[str, str]) -> None:
+    """Whether the ``as`` name can be opened in the pools that are named, or in any if none is. Raises ValueError."""
+    name, why = said[_AS], ""
+    if named := [fit[each][said[each]] for each in WITH_USERS if each in said]:
+        why = next(filter(None, (_unfit(name, each) for each in named)), "")
+    else:
+        for each in (each for pools in fit.values() for each in pools.values()):
+            if not (why := _unfit(name, each)):
+                return
+    if why:
+        raise ValueError(f"no master user can open its name: {why}")
+
+
+def _unfit(name: str, master: Master | None) -> str:
+    try:
+        if master is not None:
+            master.login_as(name)
+    except UnfitName as unfit:
+        return str(unfit)
+    return ""
 
 
 def _pairs(line: bytes) -> dict[str, str]:
