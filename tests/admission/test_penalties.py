@@ -409,3 +409,50 @@ async def test_a_record_that_makes_no_sense_hinders_nobody(court: Court) -> None
     assert await court.delay("192.0.2.7") == 0
     await court.guess("192.0.2.7", times=2)
     assert await court.delay("192.0.2.7") == 2
+
+
+async def _most_at_once(penalties: list[StoredPenalties], guesses: int) -> int:
+    """How many of so many attempts for ann, all begun at once and each wrong, are ever under way."""
+    under_way = most = 0
+
+    async def guess(number: int) -> None:
+        nonlocal under_way, most
+        each = penalties[number % len(penalties)]
+        if await each.before_login(HOME, "ann", waited=True) is None:
+            return
+        under_way += 1
+        most = max(most, under_way)
+        await trio.sleep(1)
+        under_way -= 1
+        await each.failed(HOME, "ann", b"guess %d" % number)
+        each.ended(HOME)
+
+    async with trio.open_nursery() as nursery:
+        for number in range(guesses):
+            nursery.start_soon(guess, number)
+    return most
+
+
+@pytest.mark.parametrize("known", [False, True])
+async def test_guesses_at_once_are_no_more_than_failures_are_left(autojump_clock: MockClock, known: bool) -> None:
+    """A stolen phone is known in its network: it must not try a password on each connection that a network may have.
+
+    The store is far away: what was under way before it has answered isn't what is under way then.
+    """
+    (one,), (bans,) = replicas(1, config.Bans(failures=5))
+    if known:
+        await one.logged_in(HOME, "ann")
+    assert await _most_at_once([one], 40) == 5
+    assert bans.find(HOME) is not None
+
+
+async def test_who_is_known_still_waits_for_no_failure(autojump_clock: MockClock) -> None:
+    """Another one's wrong passwords behind the same address: the turn is taken at once, if nobody has it."""
+    (one,), _ = replicas(1, config.Bans(failures=10))
+    await one.logged_in(HOME, "ann")
+    await guess_at_once([one], 9, "bob")
+    began = trio.current_time()
+    for _ in range(3):
+        assert await one.before_login(HOME, "ann") == 0
+        one.ended(HOME)
+    assert trio.current_time() - began == 0

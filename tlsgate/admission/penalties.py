@@ -18,7 +18,7 @@ from tlsgate import config
 from tlsgate.admission import failures
 from tlsgate.admission.bans import Bans
 from tlsgate.admission.failures import Failure
-from tlsgate.admission.network import ClientAddress, Network, NetworkLengths
+from tlsgate.admission.network import ClientAddress, NetworkLengths
 from tlsgate.admission.turns import Turns
 from tlsgate.state.store import Store
 
@@ -74,33 +74,39 @@ class StoredPenalties:
     async def before_login(self, client: ClientAddress, user: str, waited: bool = False) -> float | None:
         if self._bans.find(client) is not None:
             return None
-        network = self.lengths.network(client)
+        network = str(self.lengths.network(client))
         known = self._known(network, user)
-        if not (self._sure.get(known) == self._today() or await self._store.read(known) is not None):
-            if not waited and (delay := await self._delay(network, user)):
+        if self._sure.get(known) != self._today():
+            unknown = await self._store.read(known) is None
+            if unknown and not waited and (delay := await self._delay(network, user)):
                 return delay
+            if self._bans.find(client) is not None:
+                return None
+        # Who is known may guess too: such a client never waits for what has failed, but takes its turn.
+        if self._turns.under_way(network):
             await self._take_turn(network)
             if self._bans.find(client) is not None:
                 return None
-        self._turns.begin(str(network))
+        self._turns.begin(network)
         return 0.0
 
     def ended(self, client: ClientAddress) -> None:
         self._turns.end(str(self.lengths.network(client)))
 
-    async def _delay(self, network: Network, user: str) -> float:
+    async def _delay(self, network: str, user: str) -> float:
         of_network = len(await self._recent(_of_network(network)))
         of_user = len(await self._recent(self._of_user(user))) - self.settings.user_failures + 1
         return max(failures.delay(of_network), failures.delay(of_user))
 
-    async def _take_turn(self, network: Network) -> None:
+    async def _take_turn(self, network: str) -> None:
         """No more of a network are judged at once than failures are left to its ban; one always may be."""
-        key, most = str(network), self.settings.failures
-        if self._turns.under_way(key) == 0:
-            return
+        most, turns = self.settings.failures, self._turns
         with trio.move_on_after(_LONGEST_TURN):
-            while self._turns.under_way(key) >= max(1, most - len(await self._recent(_of_network(network)))):
-                await self._turns.change(key)
+            while True:
+                left = most - len(await self._recent(_of_network(network)))
+                if turns.under_way(network) < max(1, left):  # counted now, not before the store has answered
+                    return
+                await turns.change(network)
 
     async def failed(self, client: ClientAddress, user: str | None, shown: bytes) -> None:
         network = self.lengths.network(client)
@@ -112,12 +118,12 @@ class StoredPenalties:
         if self._bans.find(client) is not None:
             return
         most = self.settings.failures
-        full = await self._note(_of_network(network), Failure(self._clock(), what), most, ends=True)
+        full = await self._note(_of_network(str(network)), Failure(self._clock(), what), most, ends=True)
         if full and self._bans.find(client) is None:
             self._bans.punish(network, self.settings.duration, "failed logins")
 
     async def logged_in(self, client: ClientAddress, user: str) -> None:
-        known, today = self._known(self.lengths.network(client), user), self._today()
+        known, today = self._known(str(self.lengths.network(client)), user), self._today()
         if self._sure.get(known) == today:
             return
         record = b"%d" % today
@@ -157,8 +163,8 @@ class StoredPenalties:
     def _today(self) -> int:
         return int(self._clock() // _DAY)
 
-    def _known(self, network: Network, user: str) -> str:
-        return "known " + _of_names(self._key(), str(network), user.casefold())
+    def _known(self, network: str, user: str) -> str:
+        return "known " + _of_names(self._key(), network, user.casefold())
 
     def _of_user(self, user: str) -> str:
         return "failures of user " + _of_names(self._key(), "", user.casefold())
@@ -182,5 +188,5 @@ def _decode(record: bytes | None) -> tuple[Failure, ...]:
         return ()
 
 
-def _of_network(network: Network) -> str:
+def _of_network(network: str) -> str:
     return f"failures of {network}"
