@@ -35,6 +35,7 @@ ANN = Credentials("ann", b"secret")
 WRONG = Refused(Refusal.AUTHENTICATION_FAILED)
 USERS = 'source = "users-file"\nusers_file = "users"\n'
 AUTH_HTTP = 'source = "auth-http"\nauth_http = "http://127.0.0.1:1/auth"\n'
+BOTH = USERS.replace('"users-file"', '["users-file", "auth-http"]') + 'auth_http = "http://127.0.0.1:1/auth"\n'
 OAUTH = 'source = "oauth"\n[auth.oauth]\nissuer = "https://id.example.org/"\naudience = "mail"\n'
 JWKS = 'jwks_url = "https://id.example.org/jwks"\n'
 ALL = 'mechanisms = ["PLAIN", "LOGIN", "SCRAM-SHA-256", "SCRAM-SHA-256-PLUS"]\n'
@@ -99,6 +100,9 @@ async def test_a_certificate_is_asked_about_where_somebody_knows_the_users(confi
     assert await users.judge(attempt(Proven("ann"), "EXTERNAL")) == Right("ann")
     asked = make_authority(prepared(config, AUTH_HTTP + mechanisms, certificates=True), log)
     assert isinstance(await asked.judge(bob), Unavailable)
+    both = make_authority(prepared(config, BOTH + mechanisms, certificates=True), log)
+    assert isinstance(await both.judge(bob), Unavailable)  # by the server: the file doesn't have him
+    assert await both.judge(attempt(Proven("ann"), "EXTERNAL")) == Right("ann")
 
 
 async def test_the_auth_server_gets_the_header_of_ours(config: Path, log: EventLog) -> None:

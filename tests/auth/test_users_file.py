@@ -14,6 +14,7 @@ import pytest
 import trio
 import trio.testing
 
+from tests.auth.attempts import attempt
 from tlsgate.auth import followed, users_file
 from tlsgate.auth.app_passwords_edit import new_line
 from tlsgate.auth.app_passwords_file import load_app_passwords
@@ -342,6 +343,8 @@ async def test_who_has_proven_to_be_somebody_must_still_be_let_in(path: Path) ->
     assert await source.file(shown(Proven("cay"))) == Right("cay")
     for nobody in (Proven("bob"), Proven("dan")):
         assert await source.file(shown(nobody)) == WRONG
+    for user, said in (("ann", Right("ann")), ("bob", WRONG), ("dan", None)):  # who isn't here may be elsewhere
+        assert await source.file(attempt(Proven(user), "EXTERNAL")) == said
     assert await source.file(shown(Proven("ann", "cay"))) == Refused(Refusal.AUTHORIZATION_FAILED)
 
 

@@ -136,7 +136,8 @@ class UsersFile:
                 return Right(shown.user, label=found.label, weak=found.weak)
             case Verdict.UNAVAILABLE:
                 return Unavailable("the users file's password can't be checked now")
-            case Verdict.UNKNOWN if isinstance(shown, Credentials):
+            # A proof of SCRAM was made with a secret of this file, or with none at all: it is nobody else's to judge.
+            case Verdict.UNKNOWN if isinstance(shown, Credentials) or attempt.mechanism == "EXTERNAL":
                 return None
         return Refused(Refusal.AUTHENTICATION_FAILED, why=found.why)
 
