@@ -121,6 +121,17 @@ async def test_who_leaves_does_not_end_the_attempt_that_others_wait_for(
     assert names(found[0]) == ["old"]
 
 
+async def test_a_fault_of_ours_is_no_more_than_trouble(mock_clock: trio.testing.MockClock) -> None:
+    """An attempt is nobody's own: what goes wrong in it must not end the process."""
+
+    async def faulty(_: str) -> bytes:
+        raise LookupError("token")
+
+    cache = KeyCache("https://id.example.org/jwks", faulty)
+    assert await cache.current() is None
+    assert cache.trouble == "a fault of ours, LookupError"
+
+
 async def test_an_issuer_that_hangs_is_given_up(
     issuer: Issuer, cache: KeyCache, mock_clock: trio.testing.MockClock
 ) -> None:

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
+import trio
+from trio.testing import MockClock
 
 from tests.auth.attempts import attempt
-from tests.auth.oauth.issuer import AUDIENCE, ISSUER, NOW, Issuer, now, post
+from tests.auth.oauth.issuer import AUDIENCE, ISSUER, NOW, Issuer, fetch, now, post, private_key, signed
 from tlsgate.auth.judgement import Judgement, Right
 from tlsgate.auth.judgement import Unavailable as NotNow
 from tlsgate.auth.oauth.check import TokenCheck
 from tlsgate.auth.oauth.claims import Expected
 from tlsgate.auth.oauth.client import Client
+from tlsgate.auth.oauth.exchange import PATIENCE
 from tlsgate.auth.oauth.introspection import Introspection
+from tlsgate.auth.oauth.jwt import JwtCheck
+from tlsgate.auth.oauth.key_cache import KeyCache
 from tlsgate.auth.oauth.source import ByToken
 from tlsgate.dialogue.access_token import BearerToken
 from tlsgate.dialogue.credentials import Credentials
@@ -43,6 +50,30 @@ class Source:
 async def test_a_token_is_its_owners(issuer: Issuer, authzid: str) -> None:
     """Who it is says the issuer, in its own way to write it: limits and the log know one name."""
     assert await Source(issuer).ask(authzid) == Right("ann@example.org")
+
+
+@pytest.mark.parametrize("by_keys", [False, True])
+async def test_no_answer_is_waited_for_beyond_the_clients_time(
+    issuer: Issuer, mock_clock: MockClock, by_keys: bool
+) -> None:
+    """A session would outlive its time to log in, and its client gets no answer; the token is as good as it was."""
+    issuer.held = trio.Event()
+    expected = Expected(ISSUER, AUDIENCE, "email")
+    asking = Introspection(issuer.introspection_url, Client("gate", "secret"), post, expected, now)
+    keys = JwtCheck(KeyCache(issuer.jwks_url, fetch), expected, now)
+    source = ByToken(TokenCheck(keys if by_keys else None, None if by_keys else asking))
+    token = signed(private_key("ES256"), algorithm="ES256").text
+    tried = replace(attempt(BearerToken(token), "OAUTHBEARER"), deadline=trio.current_time() + PATIENCE - 1)
+    found: list[Judgement | None] = []
+
+    async def ask() -> None:
+        found.append(await source(tried))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ask)
+        await issuer.arrived.wait()
+        mock_clock.jump(PATIENCE - 1)
+    assert found == [NotNow("oauth: no answer in the client's time to log in")]
 
 
 @pytest.mark.parametrize("authzid", ["bob@example.org", "ann", "ann@example.org.test", "ann@example.org "])

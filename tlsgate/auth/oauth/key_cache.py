@@ -27,7 +27,7 @@ class KeyCache:
         self._fetch = fetch
         self._keys: KeySet | None = None
         self._fetched_at = self._next_at = -math.inf
-        self._fetching = trio.Lock()
+        self._attempt_over: trio.Event | None = None  # of the one under way
         self._reading = trio.CapacityLimiter(1)
         self.trouble = ""
 
@@ -35,7 +35,7 @@ class KeyCache:
         """The keys that count; None if none could be had."""
         keys = self._in_force()
         # Who has keys doesn't wait for an attempt that somebody else makes.
-        if keys is None or (trio.current_time() >= self._fetched_at + FRESH and not self._fetching.locked()):
+        if keys is None or (trio.current_time() >= self._fetched_at + FRESH and self._attempt_over is None):
             await self._refresh()
         return self._in_force()
 
@@ -48,23 +48,34 @@ class KeyCache:
         return self._keys if trio.current_time() < self._fetched_at + KEPT else None
 
     async def _refresh(self) -> None:
-        """Fetch them, unless that was tried lately; after a wait for an attempt under way, it was."""
-        async with self._fetching:
+        """Fetch them, unless that was tried lately; who comes while an attempt is under way waits for its end."""
+        if self._attempt_over is None:
             if trio.current_time() < self._next_at:
                 return
             self._next_at = trio.current_time() + PAUSE
+            self._attempt_over = trio.Event()
             # Others wait for it too, so it goes on when the session that began it ends.
-            with trio.CancelScope(deadline=trio.current_time() + PATIENCE, shield=True) as scope:
-                await self._attempt()
-            if scope.cancelled_caught:
-                self.trouble = "no answer in time"
+            trio.lowlevel.spawn_system_task(self._attempt, self._attempt_over)
+        await self._attempt_over.wait()
 
-    async def _attempt(self) -> None:
+    async def _attempt(self, over: trio.Event) -> None:
+        trouble = "no answer in time"
+        try:
+            with trio.move_on_after(PATIENCE):
+                trouble = await self._fetched()
+        except Exception as fault:  # noqa: BLE001 - of a system task it would end the process
+            trouble = f"a fault of ours, {type(fault).__name__}"
+        finally:
+            self.trouble = trouble
+            self._attempt_over = None
+            over.set()
+
+    async def _fetched(self) -> str:
+        """Have newer keys, or say why not."""
         try:
             content = await self._fetch(self._url)
             self._keys = await trio.to_thread.run_sync(read_key_set, content, limiter=self._reading)
         except (FetchFailed, KeySetFault) as fault:
-            self.trouble = str(fault)
-        else:
-            self.trouble = ""
-            self._fetched_at = trio.current_time()
+            return str(fault)
+        self._fetched_at = trio.current_time()
+        return ""

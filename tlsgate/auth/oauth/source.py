@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import trio
+
 from tlsgate.auth.attempt import Attempt
 from tlsgate.auth.judgement import Judgement, Right
 from tlsgate.auth.judgement import Unavailable as NotNow
 from tlsgate.auth.oauth.check import TokenCheck
 from tlsgate.auth.oauth.claims import EXPIRED
-from tlsgate.auth.oauth.verdict import Invalid, Unavailable, Valid
+from tlsgate.auth.oauth.verdict import Invalid, Unavailable, Valid, Verdict
 from tlsgate.auth.user_names import full_name
 from tlsgate.dialogue.access_token import BearerToken, TokenError
 from tlsgate.dialogue.events import Refusal, Refused
@@ -25,7 +27,10 @@ class ByToken:
         shown = attempt.shown
         if not isinstance(shown, BearerToken):
             return None
-        match await self._check.judge(shown.token.encode()):
+        found: Verdict = Unavailable("no answer in the client's time to log in")
+        with trio.move_on_at(attempt.deadline):
+            found = await self._check.judge(shown.token.encode())
+        match found:
             case Valid(named, _, claims):
                 user = full_name(named, self._default_domain)  # as what the client has shown
                 # A token is its owner's: whoever names somebody else has the wrong one.
