@@ -50,6 +50,15 @@ def write_users(config: Path, text: str) -> Path:
     return users
 
 
+def with_two_listeners(config: Path) -> Path:
+    text = written(config, BACKEND).read_text()
+    listener = text[text.index("[[listeners]]") : text.index("[pools")]
+    config.write_text(
+        text.replace(listener, listener + listener.replace('"a"\nprotocol', '"b"\nprotocol').replace(":0", ":1"))
+    )
+    return config
+
+
 async def test_sources_are_asked_in_their_order(config: Path) -> None:
     write_users(config, f"ann:{SHA}\n")
     log = EventLog(io.BytesIO(), LogFormat.JSON, LogLevel.INFO)
@@ -60,6 +69,15 @@ async def test_sources_are_asked_in_their_order(config: Path) -> None:
     ):
         judge = judge_of(written(config, source), log)
         assert (await judge(attempt(ANN)), await judge(attempt(BOB))) == (of_ann, of_bob)
+    log.close()
+
+
+async def test_a_weak_hash_is_told_of_once_whatever_listener_its_user_comes_by(config: Path) -> None:
+    """A phone has IMAP and submission: two lines for each user would be read by nobody."""
+    log = EventLog(io.BytesIO(), LogFormat.JSON, LogLevel.INFO)
+    plan = make_plan(prepare(load(with_two_listeners(config))), {}, Pump(), log, Metrics(log))
+    (_, first), (_, second) = plan.listeners.values()
+    assert (first.first_weak("ann"), second.first_weak("ann"), second.first_weak("bob")) == (True, False, True)
     log.close()
 
 

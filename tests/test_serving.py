@@ -10,8 +10,12 @@ from pathlib import Path
 
 import pytest
 import trio
+from trio.testing import wait_all_tasks_blocked
 
+from tests.auth.attempts import attempt
 from tests.gate import Client, admission
+from tests.http.server import OK
+from tests.http.server import serving as http_server
 from tests.legacy_server import LegacyServer, imap
 from tests.test_gateway import Log, at, config, reading
 from tlsgate import config as configured
@@ -20,7 +24,9 @@ from tlsgate.admission.network import parse_client
 from tlsgate.admission.rules import AddressRules
 from tlsgate.admission.visit import Visit
 from tlsgate.arrival import Arrival
+from tlsgate.auth.judgement import Unavailable
 from tlsgate.config import Protocol
+from tlsgate.dialogue.credentials import Credentials
 from tlsgate.dialogue.smtp_syntax import Path as SmtpPath
 from tlsgate.mail import aliases_file
 from tlsgate.ops.metrics import Metrics
@@ -120,6 +126,30 @@ async def test_a_new_plan_leaves_sessions_alone(tmp_path: Path) -> None:
             assert (await client.ask(b"n NOOP")).startswith(b"n OK")
             client.close()
         await own.all_left(2)
+
+
+# -- who asks servers ------------------------------------------------------------------------------------
+
+
+async def test_the_connections_to_an_auth_server_end_with_the_plan_that_made_them(tmp_path: Path) -> None:
+    """Each reload would leave some behind; sessions of before it may still ask."""
+    async with http_server([OK, OK, OK]) as server:
+        async with house(tmp_path) as own:
+            path = tmp_path / "tlsgate.toml"
+            path.write_text(path.read_text() + f'[auth]\nsource = "auth-http"\nauth_http = "{server.url()}"\n')
+            plans = [await own.serving.plan(reading(path)) for _ in range(2)]
+            for plan in plans:
+                own.serving.serve(plan)
+                ((service, _),) = plan.listeners.values()
+                await service.judge(attempt(Credentials("ann", b"secret")))
+                await wait_all_tasks_blocked()
+            assert (server.opened, server.ended) == (2, 1)
+            ((service, _),) = plans[0].listeners.values()
+            assert isinstance(await service.judge(attempt(Credentials("ann", b"secret"))), Unavailable)
+            await wait_all_tasks_blocked()
+            assert (server.opened, server.ended, len(server.requests)) == (3, 2, 3)
+        await wait_all_tasks_blocked()
+        assert server.ended == 3
 
 
 # -- the file of aliases ---------------------------------------------------------------------------------

@@ -39,6 +39,7 @@ class Authority:
     """``mechanisms``: those that somebody can judge, as the config orders them. ``scram``: who has users' secrets.
 
     ``routing``: where users' mail is; ``stored``: their secrets at backends, by pool. ``last_uses``: of app passwords.
+    ``http``: who asks servers, to be closed when others judge; None if none is asked.
     """
 
     judge: Judge
@@ -49,6 +50,7 @@ class Authority:
     routing: Routing
     stored: Mapping[str, Followed[StoredSecrets]]
     last_uses: LastUses | None
+    http: Client | None
 
 
 def make_authority(prepared: Prepared, log: EventLog) -> Authority:
@@ -57,12 +59,15 @@ def make_authority(prepared: Prepared, log: EventLog) -> Authority:
     auth, certificates = settings.auth, settings.tls.client_ca is not None
     cache = SuccessCache[Right](auth.success_cache, secrets.token_bytes(32), trio.current_time)
     made: dict[AuthSource, Source] = {AuthSource.BACKEND: asking_backend.judge}
-    users = last_uses = None
+    users = last_uses = http = None
     if prepared.users is not None:
         users, last_uses = users_source(prepared, prepared.users, log, cache.clear)
         made[AuthSource.USERS_FILE] = users
     if prepared.asking is not None:
-        made |= _asking_sources(auth, prepared.asking)
+        from tlsgate.http.client import Client  # as in prepared: only where there is one
+
+        http = Client(prepared.asking.context)
+        made |= _asking_sources(auth, prepared.asking, http)
     sources = [made[each] for each in auth.source]
     if certificates and not {AuthSource.USERS_FILE, AuthSource.AUTH_HTTP}.intersection(auth.source):
         sources.append(certificate.judge)
@@ -76,6 +81,7 @@ def make_authority(prepared: Prepared, log: EventLog) -> Authority:
         Routing(Routes(settings.routes), _user_map(prepared, log)),
         {name: _followed_secrets(content, log) for name, content in prepared.stored.items()},
         last_uses,
+        http,
     )
 
 
@@ -91,10 +97,7 @@ def _followed_secrets(content: StoredSecrets, log: EventLog) -> Followed[StoredS
     return Followed(content.path, content, stored_secrets.load, told)
 
 
-def _asking_sources(auth: config.Auth, asking: Asking) -> dict[AuthSource, Source]:
-    from tlsgate.http.client import Client  # as in prepared: only where there is one
-
-    client = Client(asking.context)
+def _asking_sources(auth: config.Auth, asking: Asking, client: Client) -> dict[AuthSource, Source]:
     made: dict[AuthSource, Source] = {}
     if AuthSource.AUTH_HTTP in auth.source and auth.auth_http is not None:
         from tlsgate.auth.auth_http import AuthHttp

@@ -34,6 +34,7 @@ from tlsgate.tls.validity import Remark
 
 if TYPE_CHECKING:
     from tlsgate.auth.app_passwords_used import LastUses
+    from tlsgate.http.client import Client
     from tlsgate.mail.surbl.links import Links
 
 _DATA_PHASES = {Protocol.IMAP: Phase.RELAY, Protocol.POP3: Phase.RELAY}
@@ -44,7 +45,7 @@ class Plan:
     """``listeners``: by their sockets' keys. ``look_ups``: None when nothing is asked of the DNS about clients.
 
     ``links``: None when nothing is asked about messages' links. ``aliases``: the file that tells senders, None without
-    one.
+    one. ``http``: who asks the servers of sources.
     """
 
     prepared: Prepared
@@ -55,6 +56,7 @@ class Plan:
     aliases: AliasesFile | None
     links: Links | None = None
     last_uses: LastUses | None = None
+    http: Client | None = None
 
     @property
     def backends(self) -> frozenset[tuple[str, str]]:
@@ -104,14 +106,16 @@ def make_plan(
     }
     authority, senders = make_authority(prepared, log), _senders(prepared, aliases)
     domains = RelayDomains(prepared.settings.relay.domains)
+    weak: set[str] = set()
     listeners = {
         socket_key(each): (
             _service(prepared, each, pools, pump, authority, look_ups, senders, links, domains),
-            _trace(each, log, metrics),
+            _trace(each, log, metrics, weak),
         )
         for each in prepared.listeners
     }
-    return Plan(prepared, pools, listeners, tuple(prepared.remarks()), look_ups, aliases, links, authority.last_uses)
+    remarks = tuple(prepared.remarks())
+    return Plan(prepared, pools, listeners, remarks, look_ups, aliases, links, authority.last_uses, authority.http)
 
 
 def _pool(name: str, prepared: Prepared, log: EventLog, metrics: Metrics, names: Names | None) -> Pool:
@@ -196,7 +200,7 @@ def _service(
     )
 
 
-def _trace(listener: config.Listener, log: EventLog, metrics: Metrics) -> ListenerTrace:
+def _trace(listener: config.Listener, log: EventLog, metrics: Metrics, weak: set[str]) -> ListenerTrace:
     data_phase = _DATA_PHASES.get(listener.protocol, Phase.MAIL)
     counted, starttls = metrics.listener(listener.name), listener.tls is config.TlsMode.STARTTLS
-    return ListenerTrace(listener.name, data_phase, counted, log, metrics.clients, starttls)
+    return ListenerTrace(listener.name, data_phase, counted, log, metrics.clients, starttls, weak)

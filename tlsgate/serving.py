@@ -34,6 +34,7 @@ from tlsgate.state.store import Store
 from tlsgate.tls.waits import waits
 
 if TYPE_CHECKING:
+    from tlsgate.http.client import Client
     from tlsgate.mail.surbl.links import Links
 
 _A_MOMENT = 1.0
@@ -69,6 +70,7 @@ class Serving:
         self._look_ups: LookUps | None = None
         self._links: Links | None = None
         self._aliases: AliasesFile | None = None
+        self._http: Client | None = None
         self._watches = trio.CancelScope()
 
     async def run(self, task_status: trio.TaskStatus[None]) -> None:
@@ -78,7 +80,10 @@ class Serving:
             waits()  # takes a descriptor: while there is one
             nursery.start_soon(self._pump.run)
             task_status.started()
-            await trio.sleep_forever()
+            try:
+                await trio.sleep_forever()
+            finally:
+                self._ask_servers_by(None)
 
     async def plan(self, prepared: Prepared) -> Plan:
         """How a config will be served, and room for the sessions of its listeners. Changes nothing that is served."""
@@ -115,6 +120,7 @@ class Serving:
             pool.serve(plan.prepared.backend_contexts[name], limits.backend_connections, self.elsewhere)
             pool.hostname = plan.prepared.settings.server.hostname
         self._ask_names(plan)
+        self._ask_servers_by(plan.http)
         self._aliases = plan.aliases
         if self._aliases is not None and plan.prepared.aliases is not None:
             self._aliases.take(plan.prepared.aliases.content)
@@ -147,6 +153,12 @@ class Serving:
     def _ask_names(self, plan: Plan) -> None:
         """Backends' names are asked for as this plan's ``[dns]`` says."""
         self._names.ask_at(plan.prepared.settings.dns, ScreeningTrace(self._metrics.screening.here, self._log))
+
+    def _ask_servers_by(self, client: Client | None) -> None:
+        """The last plan's connections end as they fall idle; its sessions may still ask."""
+        if self._http is not None and self._http is not client:
+            self._http.close()
+        self._http = client
 
     def _test_lists(self, plan: Plan) -> None:
         if plan.look_ups is not None and plan.look_ups is not self._look_ups:

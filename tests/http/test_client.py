@@ -191,6 +191,16 @@ async def test_only_so_many_are_kept(client: Asking) -> None:
         assert server.ended == server.opened
 
 
+async def test_after_its_end_it_still_asks_and_keeps_nothing(client: Asking) -> None:
+    """A reload closes it: sessions that live go on with it, and its connections would stay for good."""
+    async with serving([OK, OK]) as server:
+        await client.get(server.url())
+        client.close()
+        await client.get(server.url())
+        await wait_all_tasks_blocked()
+        assert (server.opened, server.ended) == (2, 2)
+
+
 async def test_only_so_many_are_asked_at_once(client: Asking, autojump_clock: trio.testing.MockClock) -> None:
     """A server that hangs in a storm of logins mustn't take the descriptors that clients need."""
     late = 0

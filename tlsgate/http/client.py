@@ -57,9 +57,11 @@ class Client:
     def __init__(self, context: ssl.SSLContext | None = None) -> None:
         self._context = context
         self._pools: defaultdict[Origin, _Pool] = defaultdict(_Pool)
+        self._keeps = True
 
     def close(self) -> None:
-        """Close the connections that nobody uses."""
+        """Close the connections that nobody uses, and keep none from now on: who still asks has one of its own."""
+        self._keeps = False
         for pool in self._pools.values():
             while pool.kept:
                 pool.kept.pop().close()
@@ -105,7 +107,7 @@ class Client:
         kept = False
         try:
             answer = await connection.exchange(request, body, largest)
-            kept = isinstance(answer, Response) and self._pools[origin].put_by(connection)
+            kept = self._keeps and isinstance(answer, Response) and self._pools[origin].put_by(connection)
         finally:
             if not kept:
                 connection.close()

@@ -26,7 +26,8 @@ def renew_ids(process: int) -> None:
 class ListenerTrace:
     """For one listener. ``data_phase``: what its sessions are in behind the login.
 
-    ``clients``: where old ones are noted. ``starttls``: TLS isn't implicit.
+    ``clients``: where old ones are noted. ``starttls``: TLS isn't implicit. ``weak``: whose weak hash was told of, also
+    by the listeners that share it.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class ListenerTrace:
         log: EventLog,
         clients: ClientReport | None = None,
         starttls: bool = False,
+        weak: set[str] | None = None,
     ) -> None:
         self.name = name
         self.data_phase = data_phase
@@ -44,7 +46,7 @@ class ListenerTrace:
         self.log = log
         self._clients = clients
         self._starttls = starttls
-        self._weak: set[str] = set()
+        self._weak: set[str] = set() if weak is None else weak
 
     def refused(self, result: str, client: str, port: int, reason: str) -> None:
         """A connection was refused before its session began."""
