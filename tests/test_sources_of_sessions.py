@@ -824,6 +824,22 @@ async def test_an_app_passwords_label_is_told_and_why_it_is_refused_elsewhere(
         assert told(running, "recognized") == [(USER, "phone", "")]
 
 
+async def test_an_app_password_that_the_backend_has_no_use_for_isnt_told_of(
+    nursery: trio.Nursery, tmp_path: Path
+) -> None:
+    """The log would say of whoever logs in after it that it was used, and of a stranger that it wasn't refused."""
+    server = await legacy(nursery, Protocol.IMAP)
+    users = UsersHere(tmp_path, line_of("bob"), line_of(USER), apps=(app_line("bob", "pad", Protocol.IMAP),))
+    stored = secrets_of(tmp_path, "bob::an old one", f"{USER}::{SECRET}")
+    pool = stored_pool(server.address)
+    async with gate(Protocol.IMAP, TlsMode.IMPLICIT, pool, judge=users.judge, stored=stored) as running:
+        ann = await sasl(running)
+        assert (await ann.plain("bob", APP)).startswith(ann.client.speech.unavailable)
+        assert told(running, "recognized") == []
+        assert (await ann.plain(USER, OWN)).startswith(ann.client.speech.granted)
+        assert [each[:2] for each in told(running, "recognized")] == [(USER, "")]
+
+
 async def test_what_the_log_says_of_passwords(nursery: trio.Nursery, tmp_path: Path) -> None:
     """A weak hash once a user, or each login of a phone would be two lines; each session's own app password."""
     server = await legacy(nursery, Protocol.IMAP)

@@ -152,10 +152,11 @@ class Authentication(Session):
         purpose = login_purpose(found, own, pool.settings.login, name, told, opens)
         if isinstance(purpose, Refused):
             return await self._refused(mechanism, shown, Refused(purpose.reason), purpose.text, user)
-        if isinstance(found, Right):
-            self._trace.recognized(user, found.label, found.weak)
         target = Target(pool, purpose, found.server if isinstance(found, Right) else None)
-        return await self._log_in_at(target, mechanism, shown, user)
+        said = await self._log_in_at(target, mechanism, shown, user)
+        if isinstance(found, Right) and self._login is not None:
+            self._trace.recognized(user, found.label, found.weak)
+        return said
 
     async def _log_in_at(self, target: Target, mechanism: str, shown: Shown, user: str) -> BackendSession | Refused:
         mode = target.pool.settings.login

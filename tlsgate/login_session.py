@@ -149,6 +149,7 @@ class LoginSession(Authentication):
         service = self._service
 
         async def connect() -> BackendSession:
+            # The pool as it was at the login, also after a reload: what is shown there was made for its settings.
             again = await self._target.log_in(service)
             if isinstance(again.outcome.verdict, Granted):
                 return again
