@@ -89,6 +89,14 @@ def client_tls(owner: str = "") -> ssl.SSLContext:
     return context
 
 
+def having(certificate: Path, key: Path) -> ssl.SSLContext:
+    """A client's that has this certificate."""
+    context = ssl.create_default_context()
+    authority().configure_trust(context)
+    context.load_cert_chain(certificate, key)
+    return context
+
+
 class Records:
     """What a session has told, in order. ``fault_at``: a call that fails, for tests of faults."""
 
@@ -147,6 +155,9 @@ class Records:
 
     def recognized(self, user: str, label: str, weak: str) -> None:
         self._note("recognized", user, label, weak)
+
+    def certificate_unreadable(self) -> None:
+        self._note("certificate_unreadable")
 
     def logged_in(self, mechanism: str, user: str, backend: str, seconds: float) -> None:
         self._note("logged_in", mechanism, user, backend, seconds)
@@ -560,9 +571,9 @@ class Client:
             self._greeted = True
             assert (await self.ask(b"EHLO client.example")).startswith(b"250 ")
 
-    async def start_tls(self) -> None:
+    async def start_tls(self, context: ssl.SSLContext | None = None) -> None:
         assert not self._unread
-        context = client_tls(self.owner)
+        context = context or client_tls(self.owner)
         self._stream = trio.SSLStream(self._stream, context, server_hostname=HOSTNAME, https_compatible=True)
         await self._stream.do_handshake()
 

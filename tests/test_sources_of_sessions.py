@@ -14,12 +14,15 @@ from pathlib import Path
 
 import pytest
 import trio
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from OpenSSL import SSL
 from trio.testing import MockClock
 
 from tests.auth.oauth.issuer import ISSUER, issuing
+from tests.auth.odd_certificate import odd_certificate, pem
 from tests.auth.test_auth_http import answer
-from tests.gate import Gate, gate, limits, pool_of, records
+from tests.gate import Gate, authority, gate, having, limits, pool_of, records
 from tests.http.server import HANGS
 from tests.http.server import serving as http_serving
 from tests.legacy_server import SECRET, USER
@@ -369,6 +372,34 @@ async def test_a_certificate_lets_its_owner_in_and_nobody_else(
         said = await without.begin("EXTERNAL", FULL.encode())
         assert not said.startswith(without.client.speech.granted)
         assert told(running, "auth_failed")[-1] == ("other", None, "mechanism not supported")
+
+
+async def test_a_certificate_whose_names_cannot_be_read_is_told_of_and_ends_no_session(
+    nursery: trio.Nursery, tmp_path: Path
+) -> None:
+    """Old CAs write Latin-1, and OpenSSL takes it. Without facts the auth server isn't told of a verified one."""
+    own, (certificate, key) = await legacy(nursery, Protocol.IMAP), (tmp_path / "odd.pem", tmp_path / "odd.key")
+    made = ec.generate_private_key(ec.SECP256R1())
+    certificate.write_bytes(pem(odd_certificate(authority(), FULL, made)))
+    key.write_bytes(made.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    said = answer("Auth-Status: OK", f"Auth-User: {USER}", f"Auth-Pass: {SECRET}")
+    async with (
+        http_serving([said]) as server,
+        http_client() as client,
+        gate(
+            Protocol.IMAP,
+            TlsMode.IMPLICIT,
+            pool_of(own.address),
+            judge=by_auth_http(client, server),
+            mechanisms=("PLAIN", "EXTERNAL"),
+        ) as running,
+    ):
+        odd = await running.connect()
+        await odd.start_tls(having(certificate, key))
+        assert await odd.line()
+        assert (await Sasl(odd, Protocol.IMAP).begin("EXTERNAL", b"")).startswith(odd.speech.granted)
+        assert b"Auth-SSL-Verify: NONE\r\n" in server.requests[0][1]
+        assert told(running, "certificate_unreadable") == [()]
 
 
 # -- names -----------------------------------------------------------------------------------------------

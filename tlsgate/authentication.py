@@ -209,6 +209,6 @@ class Authentication(Session):
         proxied = None
         if self._destination is not None and facts.source is not None and facts.destination is not None:
             proxied = Proxied(facts.source, facts.destination)
-        secured = None if tls is None else self._service.secured(self._stream, tls)
+        secured = None if tls is None else self._service.secured(self._stream, tls, self._trace)
         address = _THIS_HOST if facts.source is None else facts.source.address
         return Caller(address, name or NoName.UNAVAILABLE, proxied, secured)

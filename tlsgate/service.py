@@ -67,6 +67,7 @@ class Trace(MailTrace, DeliveryTrace, SubmissionTrace, InboundTrace, Interface):
     def client_known(self, name: str | None, found: str) -> None: ...
     def login_delayed(self, mechanism: str, user: str, seconds: float) -> None: ...
     def login_unavailable(self, mechanism: str, user: str, reason: str) -> None: ...
+    def certificate_unreadable(self) -> None: ...
     def recognized(self, user: str, label: str, weak: str) -> None: ...
     def logged_in(self, mechanism: str, user: str, backend: str, seconds: float) -> None: ...
     def backend_used(self, address: str) -> None: ...
@@ -174,14 +175,17 @@ class Service:
         named = None if certificate is None else certificate_user(certificate)
         return Connection(exporter(stream) if PLUS in self.mechanisms else None, named, self.advice)
 
-    def secured(self, stream: Stream, tls: TlsFacts) -> Secured:
-        """A client's TLS, for a source that wants to know."""
+    def secured(self, stream: Stream, tls: TlsFacts, trace: Trace) -> Secured:
+        """A client's TLS, for a source that wants to know. A certificate that can't be read is none."""
         facts = None
         if self.asks_certificates and isinstance(stream, TlsStream):
             from tlsgate.auth.certificate_facts import certificate_facts  # few have certificates
 
             certificate = peer_certificate(stream)
-            facts = None if certificate is None else certificate_facts(certificate)
+            try:
+                facts = None if certificate is None else certificate_facts(certificate)
+            except ValueError:  # old CAs write names that OpenSSL takes
+                trace.certificate_unreadable()
         return Secured(tls.version, tls.cipher, self.asks_certificates, facts)
 
     async def scram_secret(self, user: str) -> ScramSecret | None:

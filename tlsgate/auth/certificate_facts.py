@@ -21,7 +21,7 @@ class CertificateFacts:
 
 
 def certificate_facts(certificate: x509.Certificate) -> CertificateFacts:
-    """What there is to say of a certificate that was verified."""
+    """What there is to say of a certificate that was verified. Raises ValueError for names that can't be read."""
     serial = f"{certificate.serial_number:X}"
     return CertificateFacts(
         _name(certificate.subject),

@@ -186,6 +186,10 @@ class SessionTrace:
         self._listener.metrics.login(mechanism, "unavailable", None)
         self._emit("login_unavailable", "warning", user=user, mechanism=mechanism, reason=reason)
 
+    def certificate_unreadable(self) -> None:
+        """A verified certificate has names that can't be read: the source that judges is told of none."""
+        self._emit("certificate_unreadable", "warning")
+
     def recognized(self, user: str, label: str, weak: str) -> None:
         """A source has found a secret right. ``label``: an app password's; ``weak``: a kind of hash soon guessed."""
         self._app_password = label
