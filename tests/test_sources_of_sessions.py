@@ -20,7 +20,7 @@ from OpenSSL import SSL
 from trio.testing import MockClock
 
 from tests.auth.oauth.issuer import ISSUER, issuing
-from tests.auth.odd_certificate import odd_certificate, pem
+from tests.auth.odd_certificate import odd_certificate
 from tests.auth.test_auth_http import answer
 from tests.gate import Gate, authority, gate, having, limits, pool_of, records
 from tests.http.server import HANGS
@@ -380,7 +380,7 @@ async def test_a_certificate_whose_names_cannot_be_read_is_told_of_and_ends_no_s
     """Old CAs write Latin-1, and OpenSSL takes it. Without facts the auth server isn't told of a verified one."""
     own, (certificate, key) = await legacy(nursery, Protocol.IMAP), (tmp_path / "odd.pem", tmp_path / "odd.key")
     made = ec.generate_private_key(ec.SECP256R1())
-    certificate.write_bytes(pem(odd_certificate(authority(), FULL, made)))
+    certificate.write_bytes(odd_certificate(authority(), FULL, made))
     key.write_bytes(made.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     said = answer("Auth-Status: OK", f"Auth-User: {USER}", f"Auth-Pass: {SECRET}")
     async with (

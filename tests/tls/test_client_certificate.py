@@ -7,8 +7,11 @@ from datetime import datetime, tzinfo
 import pytest
 import trustme
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from OpenSSL import SSL
 
+from tests.auth.odd_certificate import VERSION_6, odd_certificate
 from tests.tls.conftest import ALL, Pki
 from tests.tls.peer import Meeting, Visitor, meet
 from tlsgate.config import Tls
@@ -31,12 +34,16 @@ def asking(pki: Pki) -> ServerContexts:
     return ServerContexts(Tls(certificate=certificate, private_key=key, client_ca=ca), ALL)
 
 
-def having(pki: Pki, versions: tuple[int, int], ca: trustme.CA | None = None) -> Visitor:
-    """A client with a certificate for ann@example.org."""
+def having(pki: Pki, versions: tuple[int, int], ca: trustme.CA | None = None, *, odd: bool = False) -> Visitor:
+    """A client with a certificate for ann@example.org. ``odd``: of no version that there is."""
     issued = (ca or pki.ca).issue_cert("ann@example.org", key_type=trustme.KeyType.ECDSA)
     path, key = pki.directory / "ann.pem", pki.directory / "ann.key"
     path.write_bytes(issued.cert_chain_pems[0].bytes())
     issued.private_key_pem.write_to_path(key)
+    if odd:
+        own = load_pem_private_key(issued.private_key_pem.bytes(), None)
+        assert isinstance(own, ec.EllipticCurvePrivateKey)
+        path.write_bytes(odd_certificate(pki.ca, "ann@example.org", own, VERSION_6))
     visitor = Visitor(versions=versions)
     visitor.context.use_certificate_file(str(path))
     visitor.context.use_privatekey_file(str(key))
@@ -113,3 +120,10 @@ async def test_another_cas_word_is_worth_nothing(pki: Pki, asking: ServerContext
     meeting = await meet(asking, having(pki, versions, trustme.CA(key_type=trustme.KeyType.ECDSA)))
     assert meeting.lost
     meeting.client.close()
+
+
+async def test_one_that_cannot_be_read_is_none(pki: Pki, asking: ServerContexts) -> None:
+    """OpenSSL has found it good: its client must be no fault of ours."""
+    meeting = await meet(asking, having(pki, TLS13, odd=True))
+    assert peer_certificate(meeting.stream) is None
+    meeting.close()

@@ -21,11 +21,15 @@ def exporter(stream: TlsStream) -> bytes | None:
 
 
 def peer_certificate(stream: TlsStream) -> x509.Certificate | None:
-    """The client's certificate, which the handshake has verified; None if it has shown none, or it is over by now.
+    """The client's certificate, which the handshake has verified; None if it has shown none that can be read, or it is
+    over by now.
 
     A session that is resumed again and again brings a certificate that was verified long ago.
     """
-    certificate = stream.connection.get_peer_certificate(as_cryptography=True)
+    try:
+        certificate = stream.connection.get_peer_certificate(as_cryptography=True)
+    except (ValueError, x509.InvalidVersion):  # OpenSSL takes more
+        return None
     if (
         certificate is None
         or not certificate.not_valid_before_utc <= datetime.now(UTC) <= certificate.not_valid_after_utc
