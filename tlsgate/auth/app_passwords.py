@@ -76,6 +76,10 @@ class AppPasswords:
     faults: tuple[Fault, ...]
     faulty: int
 
+    def __reduce__(self) -> tuple[type[AppPasswords], tuple[object, ...]]:
+        """For a process that only admits connections: what is wrong with the file, and nobody's."""
+        return AppPasswords, ({}, self.faults, self.faulty)
+
     def find(self, user: str, typed: bytes) -> AppPassword | None:
         """The user's that was typed. Takes some 20 us, and as long for a user who has none."""
         if len(typed) > _LONGEST_TYPED:

@@ -55,6 +55,10 @@ class LineTable:
         self._slots = array("I", bytes(4 << (2 * most).bit_length()))
         self._read(check)
 
+    def __reduce__(self) -> tuple[Callable[..., LineTable], tuple[object, ...]]:
+        """For a process that only admits connections: what is wrong with the file, and none of its lines."""
+        return _without_lines, (self.count, self.faults, self.faulty)
+
     def _read(self, check: Check) -> None:
         start, number = 0, 0
         while start < len(self._data):
@@ -99,6 +103,12 @@ class LineTable:
 
     def _line(self, start: int) -> bytes:
         return self._data[start : self._end(start)].removesuffix(b"\r")
+
+
+def _without_lines(count: int, faults: list[LineFault], faulty: int) -> LineTable:
+    table = LineTable(b"", lambda _: b"", lambda _: b"")
+    table.count, table.faults, table.faulty = count, faults, faulty
+    return table
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,7 @@ class Users:
 
     ``app_passwords_only``: those of the users without a password who aren't locked. ``dummy``: a hash of the kind that
     is the most common, None if there is no hash at all. ``weak``: how many hashes of a scheme are weak, by its name.
-    ``scram_shape``: what decoys must look like.
+    ``scram_shape``: what decoys must look like. ``let_in``: how many users can log in.
     """
 
     hashes: Mapping[str, PasswordHash | None] = field(repr=False)
@@ -44,6 +44,11 @@ class Users:
     scram_shape: ScramSecret
     faults: tuple[Fault, ...]
     faulty: int
+    let_in: int
+
+    def __reduce__(self) -> tuple[type[Users], tuple[object, ...]]:
+        """For a process that only admits connections: what is wrong with the file, and nobody's hash."""
+        return Users, ({}, frozenset(), None, self.weak, self.scram_shape, self.faults, self.faulty, self.let_in)
 
     def lets_in(self, user: str) -> bool:
         """Whether a user is there and isn't locked."""
@@ -74,8 +79,16 @@ def read_users(data: bytes) -> Users:
                 faults.append(Fault(number, str(fault)))
     good = [each for each in hashes.values() if each is not None]
     weak = Counter(each.scheme for each in good if each.weak)
-    shape = typical_shape(good)
-    return Users(hashes, frozenset(app_passwords_only), _typical(good), dict(weak), shape, tuple(faults), faulty)
+    return Users(
+        hashes,
+        frozenset(app_passwords_only),
+        _typical(good),
+        dict(weak),
+        typical_shape(good),
+        tuple(faults),
+        faulty,
+        len(good) + len(app_passwords_only),
+    )
 
 
 def _entry(line: bytes) -> tuple[str, PasswordHash | str | None]:

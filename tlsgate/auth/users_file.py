@@ -53,7 +53,7 @@ class Content:
         users = self.users
         if self.open_to_all:
             yield Fault(0, "everybody on this host can read the hashes; chmod o-r")
-        if not any(users.hashes.values()) and not users.app_passwords_only:
+        if not users.let_in:
             yield Fault(0, "nobody can log in by it")
         for scheme, count in users.weak.items():
             have = "1 user has a" if count == 1 else f"{count} users have"

@@ -1,7 +1,7 @@
 """A prepared config on its way from the spawner to the parent: whole, but for what only handshakes and logins need.
 
-Private keys, TLS contexts, and secrets that let us in elsewhere stay where privileges are kept: the parent only admits
-connections.
+Private keys, TLS contexts, users' hashes, and secrets that let us in elsewhere stay where privileges are kept: the
+parent only admits connections.
 """
 
 from __future__ import annotations
@@ -15,12 +15,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import SSL
 
-from tlsgate.auth.line_table import LineTable
 from tlsgate.auth.master import Master
 from tlsgate.prepared import Prepared
 from tlsgate.tls.certificate import PrivateKey
 
-_LEFT_OUT = (SSL.Context, LineTable, *get_args(PrivateKey))
+_LEFT_OUT = (SSL.Context, *get_args(PrivateKey))
 
 
 def write(prepared: Prepared, file: BinaryIO) -> None:
