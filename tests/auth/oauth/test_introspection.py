@@ -10,10 +10,11 @@ import trio
 import trio.testing
 
 from tests.auth.oauth.issuer import AUDIENCE, EXPECTED, ISSUER, NOW, Issuer, post, shown
-from tlsgate.auth.oauth.claims import SKEW
+from tlsgate.auth.oauth.claims import EXPIRED, SKEW
 from tlsgate.auth.oauth.client import Client
 from tlsgate.auth.oauth.exchange import LARGEST_ANSWER, PATIENCE
 from tlsgate.auth.oauth.introspection import KEPT, MOST_AT_ONCE, Introspection, VerdictCache
+from tlsgate.auth.oauth.once_good import REMEMBERED
 from tlsgate.auth.oauth.token import AccessToken
 from tlsgate.auth.oauth.verdict import Invalid, Unavailable, Valid, Verdict
 
@@ -112,6 +113,19 @@ async def test_a_verdict_is_kept_for_a_minute(issuer: Issuer, check: Introspecti
     assert len(issuer.requests) == 2
 
 
+async def test_one_that_was_good_has_expired_whatever_the_issuer_says(
+    issuer: Issuer, check: Introspection, clock: Clock
+) -> None:
+    """Most say no more than that it isn't active, and a phone that comes back with it would be counted for a guess."""
+    assert await check.judge(TOKEN) == ANN
+    issuer.answers["opaque"] = {"active": False}
+    clock.time += KEPT
+    assert await check.judge(TOKEN) == Invalid(EXPIRED)
+    assert await check.judge(AccessToken("another")) == Invalid("not active")
+    clock.time += REMEMBERED
+    assert await check.judge(TOKEN) == Invalid("not active")
+
+
 async def test_a_verdict_is_not_kept_longer_than_the_token_is_good(
     issuer: Issuer, check: Introspection, clock: Clock
 ) -> None:
@@ -119,7 +133,7 @@ async def test_a_verdict_is_not_kept_longer_than_the_token_is_good(
     assert await check.judge(TOKEN) == Valid("ann@example.org", NOW + 10)
     clock.time += 10
     issuer.answers["opaque"] = {"active": False}
-    assert await check.judge(TOKEN) == Invalid("not active")
+    assert await check.judge(TOKEN) == Invalid(EXPIRED)
 
 
 async def test_a_clock_that_is_set_back_does_not_keep_it(issuer: Issuer, check: Introspection, clock: Clock) -> None:

@@ -12,9 +12,10 @@ from urllib.parse import urlencode
 import msgspec
 import trio
 
-from tlsgate.auth.oauth.claims import Expected, judge_claims
+from tlsgate.auth.oauth.claims import EXPIRED, Expected, judge_claims
 from tlsgate.auth.oauth.client import Client
 from tlsgate.auth.oauth.exchange import LARGEST_ANSWER, PATIENCE, FetchFailed, Post
+from tlsgate.auth.oauth.once_good import OnceGood
 from tlsgate.auth.oauth.token import AccessToken
 from tlsgate.auth.oauth.verdict import Invalid, Unavailable, Valid, Verdict
 
@@ -22,6 +23,7 @@ from tlsgate.auth.oauth.verdict import Invalid, Unavailable, Valid, Verdict
 KEPT = 60.0
 MOST_KEPT = 10_000
 MOST_AT_ONCE = 32
+_NOT_ACTIVE = Invalid("not active")
 
 
 class Introspection:
@@ -45,6 +47,7 @@ class Introspection:
         self._now = now
         self._asking = trio.CapacityLimiter(MOST_AT_ONCE)
         self._kept = VerdictCache()
+        self._once_good = OnceGood()
 
     async def judge(self, token: AccessToken) -> Verdict:
         """What the issuer says of it now, or has said within KEPT."""
@@ -54,6 +57,10 @@ class Introspection:
         with trio.move_on_after(PATIENCE):
             async with self._asking:
                 found = await self._ask(token)
+        if isinstance(found, Valid):
+            self._once_good.note(token, self._now())
+        elif found == _NOT_ACTIVE and self._once_good.was(token, self._now()):
+            found = Invalid(EXPIRED)  # the issuer needn't say why it isn't (RFC 7662 2.2)
         if not isinstance(found, Unavailable):
             self._kept.put(token, found, self._now())
         return found
@@ -79,7 +86,7 @@ def _verdict(content: bytes, expected: Expected, now: float) -> Verdict:
     if not isinstance(active, bool):
         return Unavailable('the issuer: its answer has no "active"')
     if not active:
-        return Invalid("not active")
+        return _NOT_ACTIVE
     # It needn't say that it is itself, nor until when: "active" tells. For whom the token is, it must.
     return judge_claims({"iss": expected.issuer, "exp": now + KEPT} | claims, expected, now)
 
