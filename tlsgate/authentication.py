@@ -90,7 +90,9 @@ class Authentication(Session):
         mechanism, reason = rejected.mechanism, rejected.reason
         user = rejected.user and self._service.known_as(rejected.user)
         self._trace.auth_failed(mechanism, user, reason)
-        if rejected.guessed:  # a proof shows no secret that could be told from another: each counts
+        # Proofs of one old secret can't be told from those of many guesses, so each counts: by whatever rule a phone
+        # were let off that has an old one saved, a guesser would be.
+        if rejected.guessed:
             await self._visit.failed(user, secrets.token_bytes(16))
         elif reason not in _NO_GUESS:
             await self._visit.mistaken(user, f"{mechanism} {reason}")
