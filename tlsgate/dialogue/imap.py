@@ -23,11 +23,8 @@ from tlsgate.dialogue.credentials import CredentialsError, credentials, readable
 from tlsgate.dialogue.events import (
     Authenticate,
     AuthRejected,
-    Bounds,
-    Channel,
     Close,
     Ending,
-    Offer,
     Reply,
     ServerEvent,
     StartTls,
@@ -39,17 +36,11 @@ from tlsgate.dialogue.mail_access import State
 
 __all__ = ["LONGEST_LITERAL", "Imap", "State"]
 
-_NO_CONNECTION = sasl.Connection()
-
 
 class Imap(ImapSession):
     """One IMAP client before login. ``client_id``: what it has said of itself with ID."""
 
-    def __init__(
-        self, offer: Offer, channel: Channel, bounds: Bounds, connection: sasl.Connection = _NO_CONNECTION
-    ) -> None:
-        super().__init__(offer, channel, bounds, connection)
-        self.client_id: tuple[tuple[str, str | None], ...] = ()
+    client_id: tuple[tuple[str, str | None], ...] = ()
 
     def _command(self, verb: bytes, cursor: Cursor) -> ServerEvent:
         handler = _COMMANDS.get(verb)
