@@ -257,10 +257,6 @@ _COMMANDS: dict[str, Callable[[SmtpSession, str], ServerEvent | MailEvent]] = {
     "QUIT": SmtpSession._quit,
     "STARTTLS": SmtpSession._starttls,
     "AUTH": lambda dialogue, argument: dialogue._auth(argument),
-    "EXPN": SmtpSession._not_here,
-    "ETRN": SmtpSession._not_here,
-    "TURN": SmtpSession._not_here,
-    "XCLIENT": SmtpSession._not_yours,
-    "XFORWARD": SmtpSession._not_yours,
-    "PROXY": SmtpSession._not_yours,
+    **dict.fromkeys(("EXPN", "ETRN", "TURN"), SmtpSession._not_here),
+    **dict.fromkeys(("XCLIENT", "XFORWARD", "PROXY"), SmtpSession._not_yours),
 }
