@@ -100,13 +100,15 @@ class StoredPenalties:
 
     async def _take_turn(self, network: str) -> None:
         """No more of a network are judged at once than failures are left to its ban; one always may be."""
-        most, turns = self.settings.failures, self._turns
+        if await self._is_free(network):
+            return
         with trio.move_on_after(_LONGEST_TURN):
-            while True:
-                left = most - len(await self._recent(_of_network(network)))
-                if turns.under_way(network) < max(1, left):  # counted now, not before the store has answered
-                    return
-                await turns.change(network)
+            while not await self._is_free(network):
+                await self._turns.change(network)
+
+    async def _is_free(self, network: str) -> bool:
+        left = self.settings.failures - len(await self._recent(_of_network(network)))
+        return self._turns.under_way(network) < max(1, left)  # counted now, not before the store has answered
 
     async def failed(self, client: ClientAddress, user: str | None, shown: bytes) -> None:
         network = self.lengths.network(client)

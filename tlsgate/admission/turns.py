@@ -25,20 +25,23 @@ class Turns:
         self._under_way[key] = self._under_way.get(key, 0) + 1
 
     def end(self, key: str) -> None:
-        """One is done: whoever waits looks again."""
+        """One is done: who has waited longest looks again."""
         count = self._under_way.get(key, 0) - 1
         if count > 0:
             self._under_way[key] = count
         else:
             self._under_way.pop(key, None)
         if (lot := self._waiting.get(key)) is not None:
-            lot.unpark_all()
+            lot.unpark()
 
     async def change(self, key: str) -> None:
-        """Wait until one of them is done."""
+        """Wait until one of them is done: each that is wakes the one who has waited longest."""
         lot = self._waiting.setdefault(key, trio.lowlevel.ParkingLot())
         try:
             await lot.park()
+        except trio.Cancelled:
+            lot.unpark()  # perhaps it was our turn
+            raise
         finally:
             if not lot:
                 self._waiting.pop(key, None)

@@ -74,7 +74,8 @@ def login_purpose(
     """
     match login, found:
         case LoginMode.SAME, Undecided(own):
-            return SameLogin(replace(own, user=name, authzid=""), client)
+            plain = own.user == name and not own.authzid  # most are
+            return SameLogin(own if plain else replace(own, user=name, authzid=""), client)
         case LoginMode.SAME, Right(secret=given):
             if given is not None:
                 return SameLogin(Credentials(name, given), client)
