@@ -21,9 +21,9 @@ from tlsgate.config.values import Rate
 _HEAD = """\
 # Configuration
 
-One TOML file. A key that isn't here is a fault; `tlsgate check --config FILE` tells every fault at once, by its line, and
-what would be right. A file's path is relative to the directory of the config. What is *needed* has no default; a key whose
-default is "" is off, or as its line says.
+One TOML file. A key that isn't here is a fault; `tlsgate check --config FILE` tells every fault at once, by its line,
+and what would be right. A file's path is relative to the directory of the config. What is *needed* has no default; a
+key whose default is "" is off, or as its line says.
 
 This page is made from the code, by `make docs`.
 """
