@@ -20,7 +20,7 @@ _SHOWN = re.compile(r"^ {4,}(?:sudo )?(?:\S*/bin/)?tlsgate ([a-z][^\[…|\n]*)$"
 def shown() -> Iterator[tuple[str, str]]:
     for page in pages():
         for found in _SHOWN.finditer(page.read_text(encoding="utf-8")):
-            yield f"{page.relative_to(ROOT)}: {found[1][:40]}", found[1].split("  #")[0].split(" > ")[0]
+            yield f"{page.relative_to(ROOT)}: {found[1][:40]}", re.split(r"  #| >", found[1])[0]
 
 
 COMMANDS = dict(shown())
