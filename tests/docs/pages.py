@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import re
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import dedent
@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[2]
 _FENCE = re.compile(r"^( *)(```+)(\w*)[^\n]*\n(.*?)^\1\2[ \t]*$", re.MULTILINE | re.DOTALL)
 _HEADING = re.compile(r"^#{1,6} +(.+?) *$", re.MULTILINE)
 _LINK = re.compile(r"!?\[[^\]\[]*\]\(([^)\s]+)\)")
+_NOT_OURS = frozenset({"build", "dist", "venv", "node_modules"})
 _CODE_SPAN = re.compile(r"`[^`\n]*`")
 
 
@@ -29,15 +30,12 @@ class Block:
 
 
 def pages() -> list[Path]:
-    """Every page that git knows or would add."""
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "*.md"],
-        capture_output=True,
-        check=True,
-        cwd=ROOT,
-        timeout=60,
-    )
-    return sorted(path for name in listed.stdout.decode().split("\0") if name and (path := ROOT / name).exists())
+    """Every page, but for those of environments and what is built."""
+    found = []
+    for directory, inner, names in os.walk(ROOT):
+        inner[:] = [name for name in inner if not name.startswith(".") and name not in _NOT_OURS]
+        found += [Path(directory, name) for name in names if name.endswith(".md")]
+    return sorted(found)
 
 
 def blocks(page: Path, language: str) -> list[Block]:
