@@ -72,6 +72,13 @@ def _note(events: dict[str, Event], call: ast.Call, function: ast.AST, path: Pat
                 found.levels |= _levels(arguments[1], function) if len(arguments) > 1 else {"info"}
                 found.fields |= _fields(call, function)
                 found.of_session |= name == "_emit"
+        case "write" if len(arguments) == 3 and ast.unparse(call.func).endswith("log.write"):
+            found = _event(events, arguments[0], where)
+            if found is not None:
+                named = _keys(arguments[2])
+                found.levels |= _levels(arguments[1], function)
+                found.fields |= (named | _keys(function)) - OF_SESSIONS
+                found.of_session |= named >= OF_SESSIONS
         case "Remark":
             _remark(_event(events, arguments[0], where))
         case "line_remarks":
@@ -121,7 +128,11 @@ def _fields(call: ast.Call, function: ast.AST) -> set[str]:
     """Those named in the call; where it takes a mapping too, those of the mappings that its function writes out."""
     named = {each.arg for each in call.keywords if each.arg is not None}
     if len(named) < len(call.keywords):
-        for each in ast.walk(function):
-            if isinstance(each, ast.Dict):
-                named |= {str(key.value) for key in each.keys if isinstance(key, ast.Constant)}
+        named |= _keys(function)
     return named
+
+
+def _keys(node: ast.AST) -> set[str]:
+    """Of all mappings that are written out within."""
+    written = [each for each in ast.walk(node) if isinstance(each, ast.Dict)]
+    return {str(key.value) for each in written for key in each.keys if isinstance(key, ast.Constant)}
