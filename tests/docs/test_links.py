@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -26,14 +27,15 @@ def _leads_somewhere(page: Path, link: str) -> bool:
 
 
 def test_every_page_of_docs_can_be_found() -> None:
-    """A page that no chain of links from README.md leads to is read by nobody."""
+    """A page that no chain of links, or of names in backquotes, leads to from README.md is read by nobody."""
     found, waiting = set(), [ROOT / "README.md"]
     while waiting:
         page = waiting.pop()
         if page in found:
             continue
         found.add(page)
-        leads = [(page.parent / link.partition("#")[0]).resolve() for link in links(page) if "://" not in link]
+        named = [*links(page), *re.findall(r"`([\w./-]+\.md)`", page.read_text(encoding="utf-8"))]
+        leads = [(page.parent / link.partition("#")[0]).resolve() for link in named if "://" not in link]
         waiting += [each for each in leads if each.suffix == ".md" and each.exists()]
     assert [page for page in PAGES if page.is_relative_to(ROOT / "docs") and page not in found] == []
 
