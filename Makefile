@@ -1,7 +1,9 @@
 # make demo    start tlsgate with a sample backend: nothing to configure
+# make install tlsgate with every extra in .venv: then .venv/bin/tlsgate run --config FILE
 # make test    everything, with real mail servers where apt can install them
 # make lint types
 # make bench   tlsgate beside nginx, Dovecot, HAProxy and stunnel; PYTHON=/usr/bin/python3 names the interpreter
+# make docs    write docs/configuration.md from the config's schema again
 # make pins    write requirements/*.txt from pyproject.toml again; UPGRADE=1 takes newer versions
 
 PYTHON ?= python3
@@ -17,11 +19,15 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-head
 BENCH := build/bench
 BENCH_VENV = $(BENCH)/venv$(subst /,-,$(shell command -v $(PYTHON)))
 
-.PHONY: demo test lint types format bench pins clean
+.PHONY: demo install test lint types format docs bench pins clean
 
 demo: $(VENV)/.run
 	@$(BIN)/python -m compileall -q tlsgate
 	$(BIN)/tlsgate demo
+
+install: $(VENV)/.run
+	$(PIP) install --require-hashes -r requirements/all.txt
+	@$(BIN)/python -m compileall -q tlsgate
 
 test: $(VENV)/.dev
 	@.ci/install-peers
@@ -37,6 +43,11 @@ format: $(VENV)/.dev
 
 types: $(VENV)/.dev
 	$(BIN)/mypy
+
+docs: $(VENV)/.run
+	@mkdir -p build
+	$(BIN)/python -m tlsgate.config.reference >build/configuration.md
+	mv build/configuration.md docs/configuration.md
 
 bench:
 	@bench/install-peers
