@@ -161,6 +161,7 @@ async def test_a_token_that_its_issuer_has_revoked_is_refused_when_its_word_is_a
     mechanism: str, protocol: Protocol, tmp_path: Path, clock: Clock
 ) -> None:
     """So long its word is kept, so that clients with many connections cost it one question; and no longer."""
+    assert KEPT <= 60
     async with judged(tmp_path, OPAQUE, protocol, "stored", Shown.TOKEN.value, more=REMEMBERED) as it:
         began = clock.now
         for after, asked in ((0.0, 1), (KEPT - 1, 1)):
