@@ -108,6 +108,7 @@ def write_files(directory: Path, setup: Setup) -> None:
         "key.pem": key.decode(),
         "ca.pem": authority().cert_pem.bytes().decode(),
         "users": f"{line_of(ANN, SECRET) if setup.hashed else ANN + ':{APP-PASSWORDS-ONLY}'}\n{BOB}:{salted()}\n",
+        "others": f"{BOB}:{salted()}\n",
         "apps": f"{phone}\n",
         "master": "the master's own\n",
         "secrets": f"{ANN}:box:the stored one\n{BOB}:box:the stored one\n",

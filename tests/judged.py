@@ -40,9 +40,13 @@ def _known(issuer: Issuer) -> Issuer:
 
 
 class AuthServer:
-    """One of nginx's protocol: Ann's password is right, and so is her certificate; ``gives``: a password for that."""
+    """One of nginx's protocol: Ann's password is right, and so is her certificate; ``gives``: a password for that.
+
+    ``users``: those it was asked about.
+    """
 
     def __init__(self, gives: str = SECRET) -> None:
+        self.users: list[str] = []
         self._gives = gives
 
     async def __call__(self, stream: trio.SocketStream) -> None:
@@ -56,6 +60,7 @@ class AuthServer:
 
     def _answer(self, headers: dict[str, str]) -> list[bytes]:
         method, user, secret = (unquote(headers[f"Auth-{name}"]) for name in ("Method", "User", "Pass"))
+        self.users.append(user)
         if (method, user, secret) == ("plain", ANN, SECRET):
             return [b"Auth-Status: OK"]
         if (method, user) == ("external", ANN):

@@ -5,14 +5,20 @@
 
 from __future__ import annotations
 
+import ssl
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import trio
+import trustme
 
-from tests.auth_configs import ALONE, ANN, BOB, LISTS, WAYS, Setup, config_text, loaded, natural, write_files
-from tests.gate import HOSTNAME
+from tests.auth_configs import ALONE, ANN, AUTH_HTTP, BOB, LISTS, WAYS, Setup, config_text, loaded, natural, write_files
+from tests.gate import HOSTNAME, authority
 from tests.judged import AuthServer, judged
 from tests.legacy_server import SECRET
+from tests.login_backend import Login
 from tests.mechanism_cells import able, each_cell, each_login, each_mechanism, right, verdict
 from tests.mechanism_logins import GRANTED, IN_CLEAR, NOT_OFFERED, REFUSED, begins, client_of, logs_in, offered
 from tests.mechanism_table import (
@@ -115,6 +121,26 @@ async def test_no(setup: Setup, mechanism: str, protocol: Protocol, tmp_path: Pa
         assert it.server.talks == []
 
 
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize(
+    ("second", "lines"), [(AuthSource.BACKEND, ""), (AuthSource.AUTH_HTTP, AUTH_HTTP)], ids=("backend", "auth-http")
+)
+async def test_in_a_list_the_first_source_that_knows_the_user_decides(
+    second: AuthSource, lines: str, protocol: Protocol, tmp_path: Path
+) -> None:
+    """Ann isn't in the file. Bob is: what is wrong there must not be asked of the next one, as if it were another's."""
+    setup = Setup("list", (AuthSource.USERS_FILE, second), f'users_file = "others"\n{lines}')
+    auth_server = AuthServer()
+    async with judged(tmp_path, setup, protocol, "same", ["PLAIN"], auth_server=auth_server) as it:
+        for user, secret, granted in ((BOB, "wrong", False), (ANN, "wrong", False), (ANN, SECRET, True)):
+            client = await client_of(it.gate, "PLAIN", "")
+            said = await logs_in(client, protocol, "PLAIN", user, secret)
+            assert said.startswith((GRANTED[protocol],) if granted else REFUSED[protocol]), said
+        wrong = [Login(ANN, "wrong")] if second is AuthSource.BACKEND else []
+        assert it.backend.shown == [*wrong, Login(ANN, SECRET)]
+        assert auth_server.users == ([] if second is AuthSource.BACKEND else [ANN, ANN])
+
+
 # -- and login of the pool -------------------------------------------------------------------------------
 
 
@@ -156,6 +182,38 @@ async def test_a_certificate_opens_no_backend_of_login_same_without_a_password_f
         ann = await client_of(it.gate, "EXTERNAL", ANN)
         assert (await ann.begin("EXTERNAL", b"")).startswith(ann.client.speech.unavailable)
         assert it.backend.shown == []
+
+
+class _Issued:
+    """Certificates for Ann that are good for nothing here."""
+
+    @staticmethod
+    def expired() -> trustme.LeafCert:
+        before = datetime.now(UTC) - timedelta(days=1)
+        return authority().issue_cert(ANN, not_before=before - timedelta(days=9), not_after=before)
+
+    @staticmethod
+    def foreign() -> trustme.LeafCert:
+        return trustme.CA().issue_cert(ANN)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("issue", [_Issued.expired, _Issued.foreign], ids=lambda issue: issue.__name__)
+async def test_a_certificate_ends_the_handshake_that_is(
+    issue: Callable[[], trustme.LeafCert], protocol: Protocol, tmp_path: Path
+) -> None:
+    """Also with no other source than the CA's word, and before a login is offered."""
+    setup = next(each for each in ALONE if each.name == "oauth-jwt")
+    context = ssl.create_default_context()
+    authority().configure_trust(context)
+    issue().configure_cert(context)
+    async with judged(tmp_path, setup, protocol, "stored", ["EXTERNAL"], client_ca=True) as it:
+        client = await it.gate.connect()
+        client._stream = trio.SSLStream(client._stream, context, server_hostname=HOSTNAME, https_compatible=True)
+        assert await client.ended()
+        await it.gate.quiet()
+        (session,) = it.gate.trace.sessions
+        assert [name for name, _ in session.calls] == ["handshake_failed", "ended"]
 
 
 # -- before TLS ------------------------------------------------------------------------------------------
