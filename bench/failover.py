@@ -15,41 +15,25 @@ import argparse
 import http.client
 import socket
 import ssl
-import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
-from tlsgate.demo.certificate import write_certificate
+from bench.imap_service import backend, gateway, started
+from bench.mail.servers import Server
 
 IMPLICIT, ADMIN, BACKENDS = 17993, 17090, (17144, 17145)
 _THREADS = 24
-_BACKEND = """
-import socket, sys, threading
-def serve(client):
-    with client, client.makefile("rb") as lines:
-        client.sendall(b"* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN] ready\\r\\n")
-        for line in lines:
-            client.sendall(line.split(b" ", 1)[0] + b" OK done\\r\\n")
-listening = socket.create_server(("127.0.0.1", int(sys.argv[1])), backlog=512)
-while True:
-    client, _ = listening.accept()
-    client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    threading.Thread(target=serve, args=(client,), daemon=True).start()
-"""
 _CONFIG = """
 [server]
 hostname = "localhost"
 drain = "0s"
 workers = {workers}
-[tls]
-certificate = "{certificate}"
-private_key = "{key}"
 [[listeners]]
 name = "imaps"
 protocol = "imap"
@@ -134,10 +118,9 @@ def main() -> int:
         time.sleep(options.seconds / 3)
         before, under_way = _logins(), clients.under_way
         backends[0].kill()
-        backends[0].wait()
         time.sleep(options.seconds / 3)
         without = _logins()
-        backends[0] = _backend(BACKENDS[0])
+        backends[0].start()
         clients.wait()
         after = _logins()
     for name, said in zip(("before", "without", "again"), clients.said, strict=True):
@@ -167,40 +150,13 @@ def _logins() -> dict[int, int]:
     return counted
 
 
-def _backend(port: int) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, "-c", _BACKEND, str(port)])
-
-
 @contextmanager
-def _running(directory: Path, workers: int) -> Iterator[tuple[list[subprocess.Popen[bytes]], Path]]:
-    certificate, key = write_certificate(directory)
-    path = directory / "tlsgate.toml"
+def _running(directory: Path, workers: int) -> Iterator[tuple[list[Server], Path]]:
     ports = {"implicit": IMPLICIT, "first": BACKENDS[0], "second": BACKENDS[1], "admin": ADMIN}
-    path.write_text(_CONFIG.format(certificate=certificate, key=key, workers=workers, **ports))
-    backends = [_backend(port) for port in BACKENDS]
-    for port in BACKENDS:
-        _wait_for(port)
-    command = [sys.executable, "-m", "tlsgate", "run", "--config", str(path)]
-    gateway = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-    try:
-        for port in (IMPLICIT, ADMIN):
-            _wait_for(port)
+    server, certificate = gateway(directory, _CONFIG.format(workers=workers, **ports), IMPLICIT)
+    backends = [backend(directory, port) for port in BACKENDS]
+    with started(*backends, server):
         yield backends, certificate
-    finally:
-        gateway.terminate()
-        gateway.wait()
-        for each in backends:
-            each.kill()
-            each.wait()
-
-
-def _wait_for(port: int) -> None:
-    for _ in range(300):
-        with suppress(OSError):
-            socket.create_connection(("127.0.0.1", port), 5).close()
-            return
-        time.sleep(0.05)
-    raise SystemExit(f"nobody listens on port {port}")
 
 
 if __name__ == "__main__":

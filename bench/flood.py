@@ -24,33 +24,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from tlsgate.demo.certificate import write_certificate
+from bench.imap_service import backend, gateway, started
+from bench.mail.servers import Server
 
 IMPLICIT, STARTTLS, ADMIN, BACKEND = 17993, 17143, 17090, 17144
+MINE, THEIRS = min(os.sched_getaffinity(0)), max(os.sched_getaffinity(0))
 # Source addresses, and why the gateway refuses them.
 FLOODS = (("blocked", "127.0.0.2"), ("over_network_cap", "127.0.0.3"), ("over_rate", "127.0.0.4"))
 
-_BACKEND = """
-import socket, threading
-def serve(client):
-    with client, client.makefile("rb") as lines:
-        client.sendall(b"* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN] ready\\r\\n")
-        for line in lines:
-            client.sendall(line.split(b" ", 1)[0] + b" OK done\\r\\n")
-listening = socket.create_server(("127.0.0.1", %d), backlog=64)
-while True:
-    client, _ = listening.accept()
-    client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    threading.Thread(target=serve, args=(client,), daemon=True).start()
-"""
 _CONFIG = """
 [server]
 hostname = "localhost"
 drain = "0s"
 workers = {workers}
-[tls]
-certificate = "{certificate}"
-private_key = "{key}"
 [[listeners]]
 name = "imaps"
 protocol = "imap"
@@ -82,7 +68,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=5.0, help="how long each flood lasts")
     parser.add_argument("--workers", type=int, default=1)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as directory, _running(Path(directory), options.workers) as pid:
+    with tempfile.TemporaryDirectory() as directory, _running(Path(directory), options.workers) as server:
         held = [_from("127.0.0.3", IMPLICIT) for _ in range(5)]
         for _ in range(20):
             _from("127.0.0.4", IMPLICIT).close()
@@ -92,18 +78,18 @@ def main() -> None:
         print(f"{'quiet':34} {'':7} {'':9} {_trip(session.round_trips(options.seconds))}")
         for port, mode in ((IMPLICIT, "implicit"), (STARTTLS, "starttls")):
             for reason, source in FLOODS:
-                _measure(f"{reason}, {mode}", source, port, pid, session, options)
+                _measure(f"{reason}, {mode}", source, port, server, session, options)
         print(f"{'quiet again':34} {'':7} {'':9} {_trip(session.round_trips(options.seconds))}")
         for each in held:
             each.close()
 
 
-def _measure(name: str, source: str, port: int, pid: int, session: _Session, options: argparse.Namespace) -> None:
+def _measure(name: str, source: str, port: int, server: Server, session: _Session, options: argparse.Namespace) -> None:
     """One flood alone for its CPU, one beside a session for its round trips."""
     command = [sys.executable, __file__, "flood", source, str(port), str(options.rate), str(options.seconds)]
-    before = _cpu(pid)
+    before = server.cpu
     count = int(subprocess.run(command, stdout=subprocess.PIPE, check=True, preexec_fn=_elsewhere).stdout)
-    each = (_cpu(pid) - before) / count
+    each = (server.cpu - before) / count
     beside = subprocess.Popen(command, stdout=subprocess.DEVNULL, preexec_fn=_elsewhere)
     trips = session.round_trips(options.seconds * 0.9)
     beside.wait()
@@ -166,33 +152,11 @@ def _flood(source: str, port: int, rate: int, seconds: float) -> None:
 
 
 @contextmanager
-def _running(directory: Path, workers: int) -> Iterator[int]:
-    certificate, key = write_certificate(directory)
-    path = directory / "tlsgate.toml"
+def _running(directory: Path, workers: int) -> Iterator[Server]:
     ports = {"implicit": IMPLICIT, "starttls": STARTTLS, "backend": BACKEND, "admin": ADMIN}
-    path.write_text(_CONFIG.format(certificate=certificate, key=key, workers=workers, **ports))
-    backend = subprocess.Popen([sys.executable, "-c", _BACKEND % BACKEND], preexec_fn=_elsewhere)
-    gateway = subprocess.Popen(
-        [sys.executable, "-m", "tlsgate", "run", "--config", str(path)], stderr=subprocess.DEVNULL, preexec_fn=_here
-    )
-    try:
-        for port in (BACKEND, IMPLICIT, ADMIN):
-            _wait_for(port)
-        yield gateway.pid
-    finally:
-        gateway.terminate()
-        gateway.wait()
-        backend.kill()
-        backend.wait()
-
-
-def _wait_for(port: int) -> None:
-    for _ in range(300):
-        with suppress(OSError):
-            _from("127.0.0.1", port).close()
-            return
-        time.sleep(0.05)
-    raise SystemExit(f"nobody listens on port {port}")
+    server, _ = gateway(directory, _CONFIG.format(workers=workers, **ports), IMPLICIT, MINE)
+    with started(backend(directory, BACKEND, THEIRS), server):
+        yield server
 
 
 def _from(source: str, port: int) -> socket.socket:
@@ -201,24 +165,8 @@ def _from(source: str, port: int) -> socket.socket:
     return client
 
 
-def _cpu(pid: int) -> float:
-    """Seconds that a process and those below it have taken."""
-    total = int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) if Path(f"/proc/{pid}").exists() else 0
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        if task.name != str(pid):
-            total += int((task / "schedstat").read_text().split()[0])
-    seconds = total / 1e9
-    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-        seconds += _cpu(int(child))
-    return seconds
-
-
-def _here() -> None:
-    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-
-
 def _elsewhere() -> None:
-    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    os.sched_setaffinity(0, {THEIRS})
 
 
 if __name__ == "__main__":

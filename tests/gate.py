@@ -424,6 +424,7 @@ async def gate(
     default_domain: str = "",
     scram: ScramSecrets | None = None,
     advice: TokenAdvice = NO_ADVICE,
+    asks: bool = False,
 ) -> AsyncIterator[Gate]:
     """Run a listener; at the end its sessions are cut, and ``Gate.check`` must hold.
 
@@ -431,10 +432,10 @@ async def gate(
     ``proxies``: the prefixes that must send a PROXY header. ``screener``: who asks the DNS about clients.
     ``senders``: who knows whose addresses are whose. ``domains``: whose mail is taken. ``links``: who asks about links.
     ``routes``: pools, each with a name of its own, by the pattern of their users. ``masters``: by pool.
-    ``mechanisms``, ``stored``, ``default_domain``, ``scram``, ``advice``: as of Service; with EXTERNAL, clients are
-    asked for certificates.
+    ``mechanisms``, ``stored``, ``default_domain``, ``scram``, ``advice``: as of Service; with EXTERNAL, or where a test
+    ``asks``, clients are asked for certificates.
     """
-    asks = "EXTERNAL" in mechanisms
+    asks = asks or "EXTERNAL" in mechanisms
     pump, trace = Pump(), ListenerRecords(fault_at)
     rooms = admission(limits, rules, bans)
     service = Service(

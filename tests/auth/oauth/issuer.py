@@ -132,7 +132,8 @@ class Issuer:
             if self.held is not None:
                 await self.held.wait()
             status, content = self._answer(request)
-            await stream.send_all(f"HTTP/1.1 {status} It\r\nContent-Length: {len(content)}\r\n\r\n".encode() + content)
+            head = f"HTTP/1.1 {status} It\r\nConnection: close\r\nContent-Length: {len(content)}\r\n\r\n"
+            await stream.send_all(head.encode() + content)
 
     def _answer(self, request: Request) -> tuple[int, bytes]:
         if self.status != 200:
