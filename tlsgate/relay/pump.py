@@ -30,6 +30,8 @@ _EVENTS = 256
 # Seconds and batches of events after which the process's other tasks get their turn.
 _TURN = 0.01
 _BATCHES = 8
+# Octets in a batch of events behind which more are likely to be here by now; behind a few commands none are.
+_BULK = 16 * 1024
 _SHORTEST_TICK, _LONGEST_TICK = 0.25, 15.0
 # Seconds without an octet after which a client is told of an end: it isn't in the middle of an answer.
 _QUIET = 0.2
@@ -104,6 +106,7 @@ class Pump:
         self._record = self._buffer[:RECORD]
         self._backlog = 0
         self._now = 0.0
+        self._moved = 0
         self._tick = _LONGEST_TICK
         self._nap = trio.CancelScope()
 
@@ -203,15 +206,16 @@ class Pump:
         descriptor, poll, legs = self._epoll.fileno(), self._epoll.poll, self._legs
         while True:
             await trio.lowlevel.wait_readable(descriptor)
-            turn_ends = trio.current_time() + _TURN
+            self._now = trio.current_time()
+            turn_ends = self._now + _TURN
             for _ in range(_BATCHES):
                 events = poll(0, _EVENTS)
-                self._now = trio.current_time()
+                self._moved = 0
                 for fd, mask in events:
                     leg = legs.get(fd)
                     if leg is not None:
                         self._serve(leg, mask)
-                if not events or trio.current_time() > turn_ends:
+                if (self._moved < _BULK and len(events) < _EVENTS) or trio.current_time() > turn_ends:
                     break
 
     async def _watch_idle(self) -> None:
@@ -246,6 +250,7 @@ class Pump:
         count = leg.stream.read_into(buffer)
         if count > 0:
             leg.received += count
+            self._moved += count
             leg.last = buffer[count - 1]
             self._write(leg.other, buffer[:count])
             if leg.stream.at_end:
