@@ -2,8 +2,8 @@
 
     python -m bench.logins.client PORT MECHANISM COUNT AT_ONCE USER SECRET
 
-Makes a few logins, says "ready", waits for a line, makes COUNT of them and says how many seconds they took. SECRET: the
-password or the token; "{n}" in it is the number of the login.
+Makes a few logins and says "ready"; then, for each line that comes, COUNT of them, and says how many seconds they took.
+SECRET: the password or the token; "{n}" in it is the number of the login.
 """
 
 from __future__ import annotations
@@ -138,10 +138,10 @@ def main() -> None:
     some = functools.partial(run, int(port), mechanism, at_once=int(at_once), user=user, secret=secret)
     some(numbers=iter([next(numbers) for _ in range(_WARM)]))
     print("ready", flush=True)
-    sys.stdin.readline()
-    began = time.monotonic()
-    some(numbers=iter([next(numbers) for _ in range(int(logins))]))
-    print(time.monotonic() - began, flush=True)
+    for _ in sys.stdin:
+        began = time.monotonic()
+        some(numbers=iter([next(numbers) for _ in range(int(logins))]))
+        print(time.monotonic() - began, flush=True)
 
 
 if __name__ == "__main__":
