@@ -7,6 +7,21 @@ auth_http server are elsewhere. CPU of the gateway's process tree, from when the
 a full handshake each. Where hashes are slow there are a fifth as many logins. What else the machine does makes a login
 dearer, never cheaper: they are measured by the 25, and the first quartile counts. ``WORD``: only lines that have one,
 beside the first.
+
+On two cores that others used too (CPU ms a login; 500 logins, twice):
+
+| backend, PLAIN                             |  1.19 |
+| users-file, SHA512-CRYPT, PLAIN            |  4.63 |
+| users-file, ARGON2ID, PLAIN                | 23.32 |
+| the same with success_cache                |  1.32 |
+| users-file, SCRAM-SHA-256, PLAIN           | 25.34 |
+| users-file, SCRAM-SHA-256 and -PLUS        |  1.49 |
+| auth-http, PLAIN                           |  1.50 |
+| the same with success_cache                |  1.30 |
+| oauth, JWT by ES256, either mechanism      |  1.55 |
+| oauth, JWT by RS256                        |  1.33 |
+| oauth, introspection, a new token each     |  1.53 |
+| oauth, introspection, the same token again |  1.12 |
 """
 
 from __future__ import annotations
