@@ -14,7 +14,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 PINS := requirements/run.txt requirements/build.txt
-COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-emit-index-url \
+COMPILE = $(TOOLS)/audit/bin/uv pip compile --quiet --universal --generate-hashes --no-header --no-emit-index-url \
 	$(if $(UPGRADE),--upgrade)
 
 # An environment for each interpreter, so that PYTHON= always means something.
@@ -88,14 +88,13 @@ $(TOOLS)/sslyze/.made: requirements/setuptools.txt requirements/sslyze.txt
 	@touch $@
 
 # dev.txt first: the two others take its versions, so that they can be installed into one environment.
-pins: $(VENV)/.run
-	$(PIP) install uv
+pins: $(TOOLS)/audit/.made
 	$(COMPILE) pyproject.toml --group dev --group build -o requirements/dev.txt
 	$(COMPILE) pyproject.toml --constraints requirements/dev.txt -o requirements/run.txt
 	$(COMPILE) pyproject.toml --extra all --constraints requirements/dev.txt -o requirements/all.txt
 	$(COMPILE) --group build --constraints requirements/dev.txt -o requirements/build.txt
 	$(COMPILE) --no-deps requirements/deploy.in --constraints requirements/dev.txt -o requirements/deploy.txt
-	$(foreach file,setuptools sslyze audit,$(COMPILE) requirements/$(file).in -o requirements/$(file).txt &&) true
+	$(foreach file,setuptools sslyze audit,$(COMPILE) --python-version 3.11 requirements/$(file).in -o requirements/$(file).txt &&) true
 
 clean:
 	rm -rf $(VENV) .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis build

@@ -43,3 +43,15 @@ def test_nothing_is_installed_from_a_file_without_its_hashes(name: str) -> None:
     for command in commands:
         assert "--require-hashes" in command or "$(TOOL_INSTALL)" in command, command
     assert not re.search(r"(?m)^TOOL_INSTALL = (?!.* --require-hashes )", text)
+
+
+def test_nothing_is_installed_by_its_name() -> None:
+    """That would be whatever has the name at that moment."""
+    lines = [
+        each
+        for each in (ROOT / "Makefile").read_text().splitlines()
+        if re.search(r"PIP\) install|TOOL_INSTALL\)", each)
+    ]
+    assert len(lines) > 5
+    for line in lines:
+        assert " -r " in line or line.endswith(" --editable ."), line
