@@ -4,7 +4,7 @@
 # make lint types
 # make bench   tlsgate beside nginx, Dovecot, HAProxy and stunnel; PYTHON=/usr/bin/python3 names the interpreter
 # make docs    write docs/configuration.md from the config's schema again
-# make audit   known vulnerabilities of what is pinned, by PyPI's advisories: needs the net
+# make audit   known vulnerabilities of what is pinned, by the package index's advisories: needs the net
 # make sbom    build/sbom.cdx.json, what the image is made of (CycloneDX)
 # make pins    write requirements/*.txt from pyproject.toml again; UPGRADE=1 takes newer versions
 
