@@ -78,15 +78,18 @@ class LiveGateway:
 
 
 @asynccontextmanager
-async def live_gateway(directory: Path, more: str = "") -> AsyncIterator[LiveGateway]:
-    """Run one until the block ends, then SIGTERM it. ``more``: lines of [admin] and sections behind it."""
+async def live_gateway(directory: Path, more: str = "", pool: str = "") -> AsyncIterator[LiveGateway]:
+    """Run one until the block ends, then SIGTERM it.
+
+    ``more``: lines of [admin] and sections behind it. ``pool``: lines of each pool.
+    """
     async with trio.open_nursery() as nursery:
         backends: dict[Protocol, LegacyServer] = {}
         scripts: dict[Protocol, Script] = {Protocol.IMAP: imap, Protocol.POP3: pop3, Protocol.SUBMISSION: Smtp()}
         for protocol, script in scripts.items():
             backends[protocol] = await nursery.start(LegacyServer(script).serve)
         log = Log()
-        path = _config(directory, backends, more)
+        path = _config(directory, backends, more, pool)
         gateway = Gateway(reading(path), lambda: reading(path), log, Metrics(log), 100_000)
         live = LiveGateway(path, backends, gateway.bind(), log)
         try:
@@ -103,7 +106,7 @@ async def live_gateway(directory: Path, more: str = "") -> AsyncIterator[LiveGat
         nursery.cancel_scope.cancel()
 
 
-def _config(directory: Path, backends: dict[Protocol, LegacyServer], more: str) -> Path:
+def _config(directory: Path, backends: dict[Protocol, LegacyServer], more: str, pool: str) -> Path:
     issued = authority().issue_cert(HOSTNAME)
     chain, key, path = directory / "chain.pem", directory / "key.pem", directory / "tlsgate.toml"
     chain.write_bytes(b"".join(pem.bytes() for pem in issued.cert_chain_pems))
@@ -133,6 +136,7 @@ pool = "{protocol}"
 [pools.{protocol}]
 backends = [{{ address = "{backends[protocol].address}" }}]
 health_interval = "1h"
+{pool}
 """)
     path.write_text("".join(parts))
     return path

@@ -7,6 +7,7 @@ from contextlib import suppress
 import msgspec
 import pytest
 import trio
+from hypercorn.trio.tcp_server import TCPServer
 
 from tests.ops.admin_address import Admin, serving
 from tlsgate.admission.bans import Ban
@@ -33,12 +34,53 @@ async def exchange(port: int, sent: bytes) -> bytes:
     return got
 
 
-async def test_a_fault_of_one_connection_leaves_the_others() -> None:
-    """hypercorn's own server ends by such a path, before any token is asked for: no metrics, no bans any more."""
+@pytest.mark.parametrize("path", [b"/healthz", b"/\xff"])
+async def test_http2_is_not_spoken_and_does_no_harm(path: bytes) -> None:
+    """hypercorn's own server ends as a whole by the second path, before any token is asked for: no metrics, no bans."""
     async with serving() as admin:
-        assert (await exchange(admin.port, http2_get(b"/healthz"))).endswith(b"ok\n")  # what is sent is HTTP/2
-        await exchange(admin.port, http2_get(b"/\xff"))
+        said = await exchange(admin.port, http2_get(path))
+        assert said.startswith(b"HTTP/1.1 4")
+        assert not said.endswith(b"ok\n")
         assert (await admin.ask("GET", "/healthz")).status == 200
+
+
+async def test_an_upgrade_to_http2_is_ignored() -> None:
+    """curl --http2 asks for one, and takes no for an answer."""
+    asked = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n"
+    async with serving() as admin:
+        said = await exchange(admin.port, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n" + asked + b"\r\n")
+        assert said.startswith(b"HTTP/1.1 200 ")
+
+
+async def test_a_fault_of_one_connection_leaves_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """hypercorn's own server ends with the first: no metrics, no bans any more."""
+
+    async def fails(connection: TCPServer) -> None:
+        raise RuntimeError(connection)
+
+    async with serving() as admin:
+        with monkeypatch.context() as broken:
+            broken.setattr(TCPServer, "_read_data", fails)
+            assert await exchange(admin.port, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n") == b""
+        assert (await admin.ask("GET", "/healthz")).status == 200
+
+
+async def test_who_does_not_read_an_answer_is_cut_off(autojump_clock: trio.testing.MockClock) -> None:
+    """A hundred of them would leave nobody a connection, for as long as they like."""
+    async with serving() as admin:
+        bans = [Ban(f"{number >> 8}.{number & 255}.0.0/16", 0.0, 1e11, 1, "r" * 200) for number in range(60_000)]
+        admin.bans.load(msgspec.json.encode(bans))
+        stream = await trio.open_tcp_stream("127.0.0.1", admin.port)
+        await stream.send_all(b"GET /api/bans HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        head = await stream.receive_some(400)
+        wanted = int(head.partition(b"content-length: ")[2].partition(b"\r\n")[0])
+        await trio.sleep(60)
+        got = 0
+        with trio.fail_after(10):
+            async for piece in stream:
+                got += len(piece)
+        assert got < wanted - 400  # who would be waited for would get the rest now
+        await stream.aclose()
 
 
 async def test_it_ends_though_a_client_does_not_read() -> None:

@@ -130,12 +130,13 @@ def gateway(
     limits: str = "",
     server: str = 'drain = "2s"',
     admission: str = _LIMITS,
+    tls: str = "",
     measured: bool = True,
     program: tuple[str, ...] = ("-m", "tlsgate"),
 ) -> Iterator[Gateway]:
     """Run ``tlsgate run`` until the block ends, then SIGTERM it; it must stop with status 0 and no traceback.
 
-    ``limits``, ``server``: more lines of ``[limits]`` and of ``[server]``. ``admission``: the others of ``[limits]``,
+    ``limits``, ``server``, ``tls``: more lines of these sections. ``admission``: the others of ``[limits]``,
     with sections behind them, which let everybody in unless they are given. ``measured``: False for a process that may
     not write where coverage wants it to. ``program``: what Python runs.
     """
@@ -143,7 +144,7 @@ def gateway(
     ports = {listener.name: free_port() for listener in listeners}
     config = directory / "tlsgate.toml"
     running = Gateway(ports, free_port(), directory / "stderr.log", certificate.ca, config)
-    config.write_text(_config(running, certificate, listeners, pools, limits + admission, server))
+    config.write_text(_config(running, certificate, listeners, pools, limits + admission, server, tls))
     with running.log.open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, *program, "run", "--config", str(config)],
@@ -173,6 +174,7 @@ def _config(
     pools: list[Pool],
     limits: str,
     server: str,
+    tls: str,
 ) -> str:
     parts = [
         f"""
@@ -182,6 +184,7 @@ hostname = "gate.example.test"
 [tls]
 certificate = "{certificate.chain}"
 private_key = "{certificate.key}"
+{tls}
 [admin]
 address = "{HOST}:{running.admin}"
 [limits]

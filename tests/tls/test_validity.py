@@ -20,6 +20,7 @@ def certificate(pki: Pki, begins: timedelta, ends: timedelta, *names: str) -> Ce
     path, key = pki.directory / "site.pem", pki.directory / "site.key"
     issued.cert_chain_pems[0].write_to_path(path)
     issued.private_key_pem.write_to_path(key)
+    key.chmod(0o600)
     return load_certificate(path, key)
 
 
@@ -68,3 +69,12 @@ def test_one_of_several_for_our_name_is_enough(pki: Pki) -> None:
     other = certificate(pki, -DAY, YEAR, "elsewhere.example")
     ours = certificate(pki, -DAY, YEAR)
     assert not list(remarks([other, ours], HOST, NOW))
+
+
+@pytest.mark.parametrize(("mode", "told"), [(0o600, False), (0o640, False), (0o644, True), (0o604, True)])
+def test_a_key_that_everybody_can_read_is_told(pki: Pki, mode: int, told: bool) -> None:
+    """Any program on the host could be us then, and nothing else would show it."""
+    chain, key = pki.issue("site", HOST)
+    key.chmod(mode)
+    found = list(remarks([load_certificate(chain, key)], HOST, datetime.now(UTC)))
+    assert [(each.event, each.about) for each in found] == [("private_key_fault", str(key))] * told

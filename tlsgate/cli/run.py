@@ -20,7 +20,7 @@ from tlsgate.ops.log import EventLog, LibraryHandler
 from tlsgate.ops.metrics import Metrics
 from tlsgate.prepared import Prepared, prepare
 from tlsgate.tls.certificate import CertificateFault
-from tlsgate.workers.process import CannotStart, drop_privileges, raise_descriptor_limit, worker_count
+from tlsgate.workers.process import CannotStart, drop_privileges, give_up, raise_descriptor_limit, worker_count
 from tlsgate.workers.spawner import start_spawner
 from tlsgate.workers.worker import work
 
@@ -31,6 +31,7 @@ def execute(arguments: argparse.Namespace) -> int:
     """Serve ``arguments.config``; gives the exit code."""
     path = Path(arguments.config).absolute()
     try:
+        give_up()
         passed = receive(os.environ)
         prepared = _read(path)
     except CannotStart as fault:
@@ -54,6 +55,8 @@ def execute(arguments: argparse.Namespace) -> int:
             # What is imported late elsewhere: the user may not be able to read our files.
             import_module("tlsgate.ops.admin")
             drop_privileges(settings.server.user)
+        if os.geteuid() == 0:
+            log.emit("runs_as_root", "warning", key="server.user")
     except CannotStart as fault:
         log.close()
         print(fault, file=sys.stderr)

@@ -1,4 +1,4 @@
-"""HTTP on a bound socket: hypercorn's connections, each of which fails alone.
+"""HTTP/1.1 on a bound socket: hypercorn's connections, each of which fails alone.
 
 hypercorn's own server ends as a whole by a fault in one connection (a path of HTTP/2 that isn't ASCII is enough), and
 when it is cancelled waits for clients that don't read.
@@ -10,9 +10,12 @@ import logging
 import socket
 from typing import cast
 
+import h11
 import trio
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
+from hypercorn.events import Closed, Event, RawData
+from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ASGIFramework, ConnectionState
@@ -20,13 +23,49 @@ from starlette.types import ASGIApp
 
 MOST_CONNECTIONS = 100
 _LONGEST_HEADERS = 16384
+_LONGEST_ANSWER = 30.0
+
+
+class _Http1(H11Protocol):
+    """Without a way out into HTTP/2: nobody here needs it, and it has ways of its own to keep a server busy."""
+
+    async def _check_protocol(self, event: h11.Request) -> None:
+        """An Upgrade may be ignored (RFC 9110 7.8), and a preface is a request for what isn't there."""
 
 
 class _Connection(TCPServer):
     async def _read_data(self) -> None:
+        either = self.protocol
+        either.protocol = _Http1(
+            either.app,
+            either.config,
+            either.context,
+            either.task_group,
+            either.state,
+            either.ssl,
+            either.client,
+            either.server,
+            either.send,
+        )
         await super()._read_data()
         # Who has hung up would otherwise be waited for as long as who is about to ask again.
         await self.context.terminated.set()
+
+    async def protocol_send(self, event: Event) -> None:
+        """As hypercorn's, which waits for who doesn't read as long as he likes."""
+        if not isinstance(event, RawData):
+            await super().protocol_send(event)
+            return
+        async with self.send_lock:
+            with trio.move_on_after(_LONGEST_ANSWER) as sending:
+                sending.shield = True
+                try:
+                    await self.stream.send_all(event.data)
+                    return
+                except (trio.BrokenResourceError, trio.ClosedResourceError):
+                    pass
+        await self.stream.aclose()
+        await self.protocol.handle(Closed())
 
 
 class _Server:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -21,11 +23,15 @@ class CertificateFault(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """What a listener shows: leaf first, then intermediates. ``path`` names it in metrics."""
+    """What a listener shows: leaf first, then intermediates. ``path`` names it in metrics.
+
+    ``open_key``: the key's file, if everybody on this host may read it.
+    """
 
     path: Path
     chain: tuple[x509.Certificate, ...]
     key: PrivateKey = field(repr=False)
+    open_key: Path | None = None
 
     @property
     def expires(self) -> datetime:
@@ -56,10 +62,10 @@ class Certificate:
 def load_certificate(path: Path, key_path: Path) -> Certificate:
     """Read a PEM chain and its key. Raises CertificateFault. Reads files: not for the trio loop."""
     chain = _chain(path)
-    key = _key(key_path)
+    key, open_key = _key(key_path)
     public = _der(key.public_key())
     if _public(path, chain[0]) == public:
-        return Certificate(path, chain, key)
+        return Certificate(path, chain, key, open_key)
     if any(_public(path, each) == public for each in chain[1:]):
         raise CertificateFault(f"{path}: the server's certificate isn't the first; put it before its issuers'")
     raise CertificateFault(f"{key_path}: is not the key of {path}; use the key that the certificate was made with")
@@ -67,14 +73,16 @@ def load_certificate(path: Path, key_path: Path) -> Certificate:
 
 def _chain(path: Path) -> tuple[x509.Certificate, ...]:
     try:
-        return tuple(x509.load_pem_x509_certificates(_read(path)))
+        return tuple(x509.load_pem_x509_certificates(_read(path)[0]))
     except ValueError:
         raise CertificateFault(f"{path}: holds no PEM certificate; give the full chain, the server's first") from None
 
 
-def _key(path: Path) -> PrivateKey:
+def _key(path: Path) -> tuple[PrivateKey, Path | None]:
+    """The key, and its file if that is open to all."""
+    data, mode = _read(path)
     try:
-        key = load_pem_private_key(_read(path), None)
+        key = load_pem_private_key(data, None)
     except TypeError:
         raise CertificateFault(
             f"{path}: the key is encrypted; give one without a passphrase, readable to us only"
@@ -86,7 +94,7 @@ def _key(path: Path) -> PrivateKey:
     if isinstance(
         key, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey
     ):
-        return key
+        return key, path if mode & stat.S_IROTH else None
     raise CertificateFault(f"{path}: this kind of key isn't used in TLS; make an ECDSA P-256 or an RSA key")
 
 
@@ -104,8 +112,10 @@ def _der(public: CertificatePublicKeyTypes) -> bytes:
     return public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path) -> tuple[bytes, int]:
+    """What a file holds, and its mode."""
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            return file.read(), os.fstat(file.fileno()).st_mode
     except OSError as error:
         raise CertificateFault(f"{path}: {error.strerror}; name a readable PEM file") from None

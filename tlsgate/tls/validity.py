@@ -1,4 +1,5 @@
-"""Whether certificates are good for clients today. One that isn't is served all the same: silence would be worse."""
+"""Whether certificates are good for clients today, and their keys kept. One that isn't is served all the same: silence
+would be worse."""
 
 from __future__ import annotations
 
@@ -31,6 +32,9 @@ def remarks(served: Sequence[Certificate], hostname: str, now: datetime) -> Iter
             yield Remark("certificate_not_yet_valid", about, f"valid from {certificate.begins:%Y-%m-%d %H:%M} UTC only")
         elif left <= _SOON:
             yield Remark("certificate_expires", about, f"ends in {left.days} days")
+        if certificate.open_key is not None:
+            text = "everybody on this host can read the key; chmod o-r"
+            yield Remark("private_key_fault", str(certificate.open_key), text)
     if not any(certificate.is_for(hostname) for certificate in served):
         yield Remark(
             "certificate_name", "server.hostname", f"no certificate is for {hostname}; get one whose names have it"

@@ -1,7 +1,8 @@
-"""What this process may do: whom it runs as, how many descriptors it may have."""
+"""What this process may do: whom it runs as, what it has given up, how many descriptors it may have."""
 
 from __future__ import annotations
 
+import ctypes
 import os
 import pwd
 import resource
@@ -9,6 +10,8 @@ import sys
 
 # A session has a socket to its client and one to a backend; the others are for what isn't a session.
 _DESCRIPTORS_A_SESSION, _DESCRIPTORS_BESIDE = 2, 100
+
+_PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 4, 38  # prctl(2)
 
 
 class CannotStart(Exception):
@@ -18,6 +21,16 @@ class CannotStart(Exception):
 def user_id(user: str) -> int:
     """The id of a user of this host; -1 for "". Raises CannotStart."""
     return _entry(user).pw_uid if user else -1
+
+
+def give_up() -> None:
+    """For good, and for every child: rights by what is executed, and dumps of memory. Raises CannotStart.
+
+    Dumps hold keys and passwords. Who isn't root can't read the memory from outside either, under our own id or not.
+    """
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+    _prctl(_PR_SET_DUMPABLE, 0)  # the limit says nothing to a kernel that pipes dumps to a program (core(5))
 
 
 def drop_privileges(user: str) -> None:
@@ -33,6 +46,12 @@ def drop_privileges(user: str) -> None:
         os.setuid(entry.pw_uid)
     except PermissionError:
         raise CannotStart(f"server.user: only root can become {user!r}; start as root or as that user") from None
+    _prctl(_PR_SET_DUMPABLE, 0)  # another user, another value: that of fs.suid_dumpable
+    try:
+        os.setuid(0)
+    except PermissionError:
+        return
+    raise CannotStart(f"server.user: {user!r} could become root again here; start without securebits")
 
 
 def worker_count(workers: int | str) -> int:
@@ -57,3 +76,9 @@ def _entry(user: str) -> pwd.struct_passwd:
         return pwd.getpwnam(user)
     except KeyError:
         raise CannotStart(f"server.user: there is no user {user!r} on this host") from None
+
+
+def _prctl(option: int, value: int) -> None:
+    library, long = ctypes.CDLL(None, use_errno=True), ctypes.c_ulong
+    if library.prctl(option, long(value), long(0), long(0), long(0)):
+        raise CannotStart(f"prctl({option}, {value}): {os.strerror(ctypes.get_errno())}")
