@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 import trio
+from msgspec import Struct
 
 from tlsgate import config
 from tlsgate.auth import backend as asking_backend
@@ -34,8 +34,7 @@ if TYPE_CHECKING:
     from tlsgate.http.client import Client
 
 
-@dataclass(frozen=True, slots=True)
-class Authority:
+class Authority(Struct, frozen=True):
     """``mechanisms``: those that somebody can judge, as the config orders them. ``scram``: who has users' secrets.
 
     ``routing``: where users' mail is; ``stored``: their secrets at backends, by pool. ``last_uses``: of app passwords.

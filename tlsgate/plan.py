@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from tlsgate import config
 from tlsgate.admission.look_ups import Checks, LookUps
@@ -40,8 +41,7 @@ if TYPE_CHECKING:
 _DATA_PHASES = {Protocol.IMAP: Phase.RELAY, Protocol.POP3: Phase.RELAY}
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Struct, frozen=True):
     """``listeners``: by their sockets' keys. ``look_ups``: None when nothing is asked of the DNS about clients.
 
     ``links``: None when nothing is asked about messages' links. ``aliases``: the file that tells senders, None without

@@ -7,8 +7,9 @@ import os
 import socket
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from tlsgate import config
 from tlsgate.activation import PassedSockets
@@ -19,8 +20,7 @@ _BACKLOG = 4096
 _ANYONE, _OWNER = 0o666, 0o600
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Struct, frozen=True):
     """Where to listen. ``key``: the config's name for it; ``mode``, ``owner``: of a unix socket's file."""
 
     key: str

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import pytest
 import trio
+from msgspec.structs import replace
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.admission.look_ups import ALL, CLIENT, POINTER, LookUpRecords, list_client, name_client, screener

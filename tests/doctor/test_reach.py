@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from ipaddress import ip_address
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 import trio
 import trustme
+from msgspec.structs import replace
 
 from tests.doctor.smtp_server import SmtpServer
 from tlsgate.backends.pool import Backend

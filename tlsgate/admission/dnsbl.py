@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_network
 from typing import Protocol as Interface
 
 import trio
+from msgspec import Struct
 
 from tlsgate.admission.reversed_name import ClientIP, plain, reversed_name
 from tlsgate.config import Dnsbl, Protocol
@@ -47,8 +47,7 @@ class DnsblTrace(Interface):
     def dnsbl_zone_on(self, zone: str) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Listing:
+class Listing(Struct, frozen=True):
     """The lists' weights summed up. ``listed``: zones, with the first answer that counts; ``unknown``: zones without.
 
     ``least``: the score if every allow list among the unknown had the client.

@@ -10,9 +10,10 @@ import re
 import stat
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
+
+from msgspec import Struct
 
 from tlsgate.admission.network import Network, parse_network
 from tlsgate.admission.prefixes import PrefixSet
@@ -46,16 +47,14 @@ class Stamp(NamedTuple):
     changed: int
 
 
-@dataclass(frozen=True, slots=True)
-class LineRemark:
+class LineRemark(Struct, frozen=True):
     """What is wrong with line ``number`` (0: with the whole file). The line isn't part of it, but for 60 characters."""
 
     number: int
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class AddressList:
+class AddressList(Struct, frozen=True):
     """What a file lists. ``bad_lines``: how many were skipped; ``remarks``: the first 20.
 
     ``blank``: there is only white space.

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Protocol as Interface
 
 import trio
+from msgspec import Struct
 
 from tlsgate import config
 from tlsgate.admission.dnsbl import DnsblTrace, DnsLists
@@ -23,8 +23,7 @@ class LookUpTrace(DnsblTrace, ResolverTrace, Interface):
     def screening_fault(self, check: str, fault: str) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Checks:
+class Checks(Struct, frozen=True):
     """What the clients of a listener, and the mail that they bring, are checked by."""
 
     dnsbl: bool

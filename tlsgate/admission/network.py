@@ -7,11 +7,12 @@ parsed in 0.7 us and its network made in 0.4 us.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network
 from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 from typing import NamedTuple
+
+from msgspec import Struct
 
 _FAMILIES = {4: AF_INET, 6: AF_INET6}
 BITS = {4: 32, 6: 128}
@@ -56,8 +57,7 @@ class Network(NamedTuple):
         return _prefix(self.version, self.value, self.length)
 
 
-@dataclass(frozen=True, slots=True)
-class NetworkLengths:
+class NetworkLengths(Struct, frozen=True):
     """How many bits tell one client's network from another's ([limits] ipv4_prefix, ipv6_prefix)."""
 
     ipv4: int

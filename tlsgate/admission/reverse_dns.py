@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from ipaddress import IPv4Address, ip_address
 
 import trio
+from msgspec import Struct
 
 from tlsgate.admission.host_name import is_host_name
 from tlsgate.admission.reversed_name import ClientIP, plain
@@ -14,22 +14,19 @@ from tlsgate.dns import Answer, Failed, Failure, Found, Kind, Missing, Resolver
 _MOST_NAMES = 5
 
 
-@dataclass(frozen=True, slots=True)
-class Confirmed:
+class Confirmed(Struct, frozen=True):
     """The client has this name: a host name in lower case, fit for logs, headers and XCLIENT."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class Unconfirmed:
+class Unconfirmed(Struct, frozen=True):
     """Whoever owns the address says this name, which doesn't lead back to it. Only for logs."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class TemporaryFailure:
+class TemporaryFailure(Struct, frozen=True):
     """The DNS didn't say."""
 
     reason: Failure

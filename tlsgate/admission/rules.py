@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
+
+from msgspec import Struct
 
 from tlsgate import config
 from tlsgate.admission.lists import ListFault, unreadable
@@ -45,8 +46,7 @@ class Ruling(NamedTuple):
 _STRANGER = Ruling(Standing.STRANGER)
 
 
-@dataclass(frozen=True, slots=True)
-class Inline:
+class Inline(Struct, frozen=True):
     """The prefixes that the config itself lists at ``key``."""
 
     key: str
@@ -63,8 +63,7 @@ class Inline:
 Source = Inline | ListFile
 
 
-@dataclass(frozen=True, slots=True)
-class AddressRules:
+class AddressRules(Struct, frozen=True):
     """The rules of one config. Its files' lists follow their files while ``reread.watch`` runs."""
 
     allow: tuple[Source, ...] = ()

@@ -7,12 +7,13 @@ programs say in EHLO is nobody's. Other servers are held to all of it.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
 from functools import partial
 from ipaddress import IPv4Address, IPv6Address
 from typing import TypeVar
 
 import trio
+from msgspec import Struct
+from msgspec.structs import replace
 
 from tlsgate.admission import helo, reverse_dns
 from tlsgate.admission.beside import Beside
@@ -57,8 +58,7 @@ _REVERSE_RESULTS: dict[type[ReverseName], str] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Screener:
+class Screener(Struct, frozen=True):
     """What a listener's sessions share. ``hostname``: ours, which no client has."""
 
     look_ups: LookUps

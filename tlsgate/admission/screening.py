@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from tlsgate.admission.dnsbl import Listing
 from tlsgate.admission.helo import Helo
@@ -24,8 +25,7 @@ class Outcome(enum.StrEnum):
     REJECT = "reject"
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(Struct, frozen=True):
     """Something against a client, or for it. ``said``: a few words of printable ASCII, for logs and replies.
 
     ``temporary``: the check couldn't be made; a negative ``score`` is then what it might have given.
@@ -38,8 +38,7 @@ class Finding:
     temporary: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(Struct, frozen=True):
     """``reasons``: what was found, the findings that are only logged too."""
 
     outcome: Outcome

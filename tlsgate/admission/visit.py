@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Protocol
+
+from msgspec import Struct
 
 from tlsgate.admission.door import Entry
 from tlsgate.admission.penalties import Penalties
@@ -25,8 +26,7 @@ class Handshakes(Protocol):
         """Give the place back."""
 
 
-@dataclass(frozen=True, slots=True)
-class Desk:
+class Desk(Struct, frozen=True):
     """What a listener's visits share. ``leave`` is told of each that ends. ``per_user``: places of one user name."""
 
     store: Store

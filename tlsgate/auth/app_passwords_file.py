@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from tlsgate.auth.app_passwords import AppPasswords, read_app_passwords
 from tlsgate.auth.followed import Stamp, UnusableFile, read_file, stamp_of
 from tlsgate.auth.passwd import Fault
 
 
-@dataclass(frozen=True, slots=True)
-class AppContent:
+class AppContent(Struct, frozen=True):
     """Of so many ``octets``. ``open_to_all``: everybody on the host may read it."""
 
     passwords: AppPasswords

@@ -9,6 +9,8 @@ import re
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 
+from msgspec import Struct
+
 from tlsgate.auth.auth_http_request import Question, escaped
 from tlsgate.config import HostPort
 from tlsgate.dialogue.credentials import Credentials, CredentialsError
@@ -31,8 +33,7 @@ class Allowed:
     secret: bytes | None = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Denied:
+class Denied(Struct, frozen=True):
     """It doesn't. ``text``: for the client, printable ASCII, "" for none that may be shown.
 
     ``code``: of an SMTP reply with its enhanced one if there is one, "" for the usual. ``wait``: seconds before the
@@ -49,15 +50,13 @@ class Denied:
         return self.code.startswith("4")
 
 
-@dataclass(frozen=True, slots=True)
-class Again:
+class Again(Struct, frozen=True):
     """Ask once more, after ``wait`` seconds: Auth-Status: WAIT, which only nginx's source knows."""
 
     wait: int
 
 
-@dataclass(frozen=True, slots=True)
-class Unavailable:
+class Unavailable(Struct, frozen=True):
     """Nothing can be said of the login. ``reason``: for the log; it shows nothing of an answer."""
 
     reason: str

@@ -7,8 +7,9 @@ certificate itself (Auth-SSL-Cert) isn't sent.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
+
+from msgspec import Struct
 
 from tlsgate.auth.attempt import Proxied, Secured
 from tlsgate.config import Protocol
@@ -17,8 +18,7 @@ from tlsgate.dialogue.credentials import Credentials
 from tlsgate.http.message import Headers
 
 
-@dataclass(frozen=True, slots=True)
-class External:
+class External(Struct, frozen=True):
     """Who logs in by a certificate (SASL EXTERNAL): the ``user`` to be. Raises ValueError if that is nobody."""
 
     user: str
@@ -27,8 +27,7 @@ class External:
         Credentials(self.user, b"none")
 
 
-@dataclass(frozen=True, slots=True)
-class Envelope:
+class Envelope(Struct, frozen=True):
     """Mail without a login. ``helo``: the name after HELO or EHLO. The commands are whole, without line ends.
 
     Raises ValueError on a control character.
@@ -43,8 +42,7 @@ class Envelope:
             raise ValueError("control character in an envelope")
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(Struct, frozen=True):
     """Whether somebody may log in, or send mail.
 
     ``attempt``: how many in this session, with this one. ``name``: the client's in reverse DNS, told for SMTP only.

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA1
 from cryptography.x509.oid import NameOID
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True)
-class CertificateFacts:
+class CertificateFacts(Struct, frozen=True):
     """Names by RFC 2253 in OpenSSL's words, printable ASCII; ``serial``: hexadecimal; ``fingerprint``: of SHA-1."""
 
     subject: str

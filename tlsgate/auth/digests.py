@@ -10,13 +10,13 @@ import base64
 import binascii
 import hashlib
 import hmac
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from tlsgate.dialogue.saslprep import saslprep
 
 
-@dataclass(frozen=True, slots=True)
-class Digest:
+class Digest(Struct, frozen=True):
     """A digest of the password and, if ``salted``, of the salt behind it, which follows the digest (RFC 2307).
 
     ``hexadecimal``: written so, else in base64; Dovecot takes an unsalted one in either.
@@ -47,8 +47,7 @@ class Digest:
         return data[:size], data[size:]
 
 
-@dataclass(frozen=True, slots=True)
-class Pbkdf2:
+class Pbkdf2(Struct, frozen=True):
     """Dovecot's PBKDF2: "$1$salt$rounds$hex" with HMAC-SHA-1; the salt is used as it is written."""
 
     def check(self, text: str) -> None:
@@ -59,8 +58,7 @@ class Pbkdf2:
         return hmac.compare_digest(hashlib.pbkdf2_hmac("sha1", secret, salt, rounds), expected)
 
 
-@dataclass(frozen=True, slots=True)
-class ScramKeys:
+class ScramKeys(Struct, frozen=True):
     """Dovecot's SCRAM keys: "iterations,salt,StoredKey,ServerKey" (RFC 5802 3), checked with the password itself."""
 
     algorithm: str

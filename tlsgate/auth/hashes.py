@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import bcrypt
+from msgspec import Struct
 from passlib import hash as handlers  # type: ignore[import-untyped]
 
 from tlsgate.auth.digests import Digest, Pbkdf2, ScramKeys
@@ -38,8 +39,7 @@ class PasswordHash:
         return self.kind.matches(secret, self.text)
 
 
-@dataclass(frozen=True, slots=True)
-class Bcrypt:
+class Bcrypt(Struct, frozen=True):
     """bcrypt's "$2a$", "$2b$" and "$2y$"."""
 
     def check(self, text: str) -> None:
@@ -51,8 +51,7 @@ class Bcrypt:
         return bcrypt.checkpw(secret[:72], text.encode())
 
 
-@dataclass(frozen=True, slots=True)
-class Crypt:
+class Crypt(Struct, frozen=True):
     """A crypt string that passlib has a ``handler`` for."""
 
     handler: Any

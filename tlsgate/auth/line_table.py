@@ -10,8 +10,9 @@ import codecs
 import time
 from array import array
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from tlsgate.auth.followed import Stamp, UnusableFile
 
@@ -26,8 +27,7 @@ _REST = 0.0002
 Check = Callable[[bytes], bytes]
 
 
-@dataclass(frozen=True, slots=True)
-class LineFault:
+class LineFault(Struct, frozen=True):
     """What is wrong with a line; with the file: ``line`` 0."""
 
     line: int
@@ -111,8 +111,7 @@ def _without_lines(count: int, faults: list[LineFault], faulty: int) -> LineTabl
     return table
 
 
-@dataclass(frozen=True, slots=True)
-class Lines:
+class Lines(Struct, frozen=True):
     """A file as it was read, of so many ``octets``."""
 
     path: Path

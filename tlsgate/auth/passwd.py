@@ -8,6 +8,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from msgspec import Struct
+
 from tlsgate.auth.hashes import Kind, PasswordHash, is_locked, read_hash
 from tlsgate.auth.scram_shape import typical_shape
 from tlsgate.dialogue.credentials import Credentials, CredentialsError
@@ -20,8 +22,7 @@ _LONGEST_LINE = 8192
 _EXTRA = 7  # user, hash, uid, gid, gecos, home, shell come first
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
+class Fault(Struct, frozen=True):
     """What is wrong with a line, or (``line`` 0) with the file. ``text`` shows nothing of the line."""
 
     line: int

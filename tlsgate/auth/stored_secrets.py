@@ -30,8 +30,7 @@ class StoredSecret:
         return Credentials(self.user or name, self.secret)
 
 
-@dataclass(frozen=True, slots=True)
-class StoredSecrets(Lines):
+class StoredSecrets(Lines, frozen=True):
     """A file as it was read."""
 
     def find(self, user: str) -> StoredSecret | None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -37,8 +36,7 @@ class Place(Struct, frozen=True):
     name: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class UserMap(Lines):
+class UserMap(Lines, frozen=True):
     """A map as it was read."""
 
     def place(self, user: str, protocol: Protocol) -> Place:

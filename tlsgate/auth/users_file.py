@@ -6,11 +6,11 @@ import enum
 import os
 import stat
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
 import trio
+from msgspec import Struct
 
 from tlsgate.auth.app_passwords import AppPassword
 from tlsgate.auth.app_passwords_file import AppContent
@@ -39,8 +39,7 @@ def share_cores(processes: int) -> None:
     CHECKING.total_tokens = max(1, len(os.sched_getaffinity(0)) // processes)
 
 
-@dataclass(frozen=True, slots=True)
-class Content:
+class Content(Struct, frozen=True):
     """A users file as it was read, of so many ``octets``. ``open_to_all``: everybody on the host may read it."""
 
     users: Users
@@ -82,8 +81,7 @@ class Verdict(enum.Enum):
     UNAVAILABLE = enum.auto()
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(Struct, frozen=True):
     """``label``: of the app password that was shown. ``weak``: the scheme of the right password's hash if it is weak.
 
     ``why``: a right app password is refused, for the log alone.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from tlsgate.config import HostPort, ManyServers, SrvName
 from tlsgate.dns import Failed, Failure, Found, Kind, Missing, Resolver
@@ -13,8 +14,7 @@ _HIGHEST = 65_535
 _NO_WEIGHT = 0.01  # RFC 2782: "a very small chance" beside those that have one
 
 
-@dataclass(frozen=True, slots=True)
-class Server:
+class Server(Struct, frozen=True):
     """``priority``: lower first; ``weight``: its share within one priority, above 0."""
 
     address: HostPort

@@ -9,11 +9,11 @@ import os
 import socket
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 import msgspec
+from msgspec import Struct
 
 from tlsgate.config import Address, ConfigError, HostPort, UnixPath, load
 from tlsgate.ops.token import Token, TokenFault, read_token
@@ -35,8 +35,7 @@ class _Refused(msgspec.Struct):
     error: str
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """``status``: 2xx, or one that was asked for."""
 
     status: int
@@ -55,8 +54,7 @@ class Answer:
         return msgspec.json.decode(self.body, type=_Refused).error
 
 
-@dataclass(frozen=True, slots=True)
-class AdminApi:
+class AdminApi(Struct, frozen=True):
     """``token_file``: read when a token turns out to be needed."""
 
     address: Address

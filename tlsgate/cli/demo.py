@@ -7,10 +7,10 @@ import base64
 import socket
 import sys
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 
 import trio
+from msgspec import Struct
 
 from tlsgate.config import load
 from tlsgate.demo import DemoBackend, serve
@@ -103,8 +103,7 @@ async def _log_in_in_clear(port: int) -> str:
     return next(line for line in said.decode().splitlines() if line.startswith("a "))
 
 
-@dataclass(frozen=True, slots=True)
-class _Screen:
+class _Screen(Struct, frozen=True):
     """What is printed."""
 
     ports: dict[str, int]

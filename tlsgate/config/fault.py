@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 KeyPath = tuple[str | int, ...]
 
@@ -21,8 +22,7 @@ class Wrong(ValueError):
         self.expected = expected
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(Struct, frozen=True):
     """What is wrong at a key, before it is known where in a file that is."""
 
     key: KeyPath
@@ -30,8 +30,7 @@ class Finding:
     expected: str
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
+class Fault(Struct, frozen=True):
     """One thing to mend in ``file``. ``key`` is "" for the file as a whole; ``line`` is None where it isn't known."""
 
     file: Path

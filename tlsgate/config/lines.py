@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 import tomllib
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from tlsgate.config.fault import KeyPath
 
@@ -23,8 +24,7 @@ _TOKEN = re.compile(
 _END_OF_TEXT = ""
 
 
-@dataclass(frozen=True, slots=True)
-class _Token:
+class _Token(Struct, frozen=True):
     text: str
     line: int
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from tlsgate.config.fault import Wrong, shown
 from tlsgate.config.values import Address, HostPort, parse_address, parse_domain
@@ -11,8 +12,7 @@ from tlsgate.config.values import Address, HostPort, parse_address, parse_domain
 _SMTP_PORT = 25
 
 
-@dataclass(frozen=True, slots=True)
-class SrvName:
+class SrvName(Struct, frozen=True):
     """The servers of a service. ``name``: "_imap._tcp.example.org"."""
 
     name: str
@@ -26,8 +26,7 @@ class SrvName:
         return self.name.split(".", 2)[2]
 
 
-@dataclass(frozen=True, slots=True)
-class MxName:
+class MxName(Struct, frozen=True):
     """The servers of a domain's mail, and their port."""
 
     domain: str

@@ -7,18 +7,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from urllib.parse import urlsplit
+
+from msgspec import Struct
 
 from tlsgate.config.fault import Wrong, shown
 
 Network = IPv4Network | IPv6Network
 
 
-@dataclass(frozen=True, slots=True)
-class HostPort:
+class HostPort(Struct, frozen=True):
     """A TCP address. ``host``: an address without brackets, or a name. ``port`` 0: the kernel chooses."""
 
     host: str
@@ -28,8 +28,7 @@ class HostPort:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-@dataclass(frozen=True, slots=True)
-class UnixPath:
+class UnixPath(Struct, frozen=True):
     """A unix socket, by its absolute path."""
 
     path: Path
@@ -41,16 +40,14 @@ class UnixPath:
 Address = HostPort | UnixPath
 
 
-@dataclass(frozen=True, slots=True)
-class Rate:
+class Rate(Struct, frozen=True):
     """At most ``count`` in any ``seconds``."""
 
     count: int
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class AnswerRange:
+class AnswerRange(Struct, frozen=True):
     """The answers of a DNS list that count, both ends included."""
 
     first: IPv4Address

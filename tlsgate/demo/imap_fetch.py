@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
+
+from msgspec import Struct
 
 from tlsgate.demo import mime
 from tlsgate.demo.imap_structure import envelope, section, structure
@@ -13,8 +14,7 @@ from tlsgate.demo.mailbox import Message
 Write = Callable[[Message], bytes]
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(Struct, frozen=True):
     """One data item: its name in the response, how its value is written, whether it sets \\Seen."""
 
     name: bytes

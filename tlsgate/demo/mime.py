@@ -1,11 +1,13 @@
 """A message's MIME parts (RFC 2045, 2046), cut out of it without decoding: sizes and sections stay exact."""
 
 import re
-from dataclasses import dataclass
 from functools import cached_property
+
+from msgspec import Struct
 
 _MAX_DEPTH = 20
 _MAX_FIELD = 8192  # the standard library takes quadratic time for addresses
+
 _BLANK_LINE = re.compile(rb"(?:\A|\r?\n)\r?\n")
 _FIELD = re.compile(rb"^([^:\s]+)[ \t]*:(.*(?:\n[ \t].*)*)\n?", re.MULTILINE)
 _PARAMETER = re.compile(rb';\s*([^\s=;"]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s;"]*))', re.DOTALL)
@@ -13,8 +15,7 @@ _ESCAPED = re.compile(rb"\\(.)", re.DOTALL)
 _FOLD = re.compile(rb"\r?\n(?=[ \t])")
 
 
-@dataclass(frozen=True, slots=True)
-class Parametrized:
+class Parametrized(Struct, frozen=True):
     """A field's value in lower case and its parameters, in order."""
 
     value: bytes

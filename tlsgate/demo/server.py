@@ -1,10 +1,10 @@
 """The three listeners of the sample legacy backend."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 
 import trio
+from msgspec import Struct
 
 from tlsgate.demo.accounts import Accounts
 from tlsgate.demo.connection import Connection, Disconnected, LineTooLong
@@ -17,8 +17,7 @@ from tlsgate.demo.smtp import serve_smtp
 MAX_CONNECTIONS = 200
 
 
-@dataclass(frozen=True, slots=True)
-class DemoBackend:
+class DemoBackend(Struct, frozen=True):
     """A running backend: the ports it took, and the mailbox of the first user."""
 
     imap_port: int
@@ -27,8 +26,7 @@ class DemoBackend:
     mailbox: Mailbox
 
 
-@dataclass(frozen=True, slots=True)
-class _Service:
+class _Service(Struct, frozen=True):
     serve: Callable[[Connection, Accounts], Awaitable[None]]
     busy: bytes
     line_too_long: bytes

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import binascii
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 
 class SaslError(Exception):
     """The client's response can't be read. The text never holds any of it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Challenge:
+class Challenge(Struct, frozen=True):
     """Octets for the client, not yet encoded."""
 
     data: bytes

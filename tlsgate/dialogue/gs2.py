@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from tlsgate.dialogue.challenge import SaslError
 
@@ -11,8 +12,7 @@ _HEADER = re.compile(r"(?:(?P<flag>[ny])|p=(?P<binding>[A-Za-z0-9.-]+)),(?:a=(?P
 _ESCAPED = re.compile(r"=(2C|3D)?")
 
 
-@dataclass(frozen=True, slots=True)
-class Gs2Header:
+class Gs2Header(Struct, frozen=True):
     """``flag``: "n" the client can't bind to the channel, "y" it can but thinks that we can't, "p" it does.
 
     ``binding``: the binding's type with "p", else "". ``authzid``: "" for none. ``text``: the header as it was sent.

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
+
+from msgspec import Struct
 
 from tlsgate.dialogue.client import Endpoint
 from tlsgate.dialogue.events import NEED_DATA, NeedData, RemoteProtocolError
@@ -33,8 +34,7 @@ _HIGHEST_FAMILY, _HIGHEST_TRANSPORT = 3, 2
 _CRC32C, _UNIQUE_ID = 0x03, 0x05
 
 
-@dataclass(frozen=True, slots=True)
-class ProxyHeader:
+class ProxyHeader(Struct, frozen=True):
     """A header. ``source``, ``destination``: the client's end and the one it reached, None where the header tells no
     TCP addresses and the connection's own ends count (LOCAL, UNKNOWN, UNSPEC, UNIX, UDP).
 

@@ -6,14 +6,14 @@ Codes: IMAP RFC 5530, POP3 RFC 2449 8 and RFC 3206, SMTP RFC 3463 and RFC 4954 6
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from tlsgate.dialogue.events import Ending, Refusal
 from tlsgate.dialogue.sasl import Failure
 
 
-@dataclass(frozen=True, slots=True)
-class Words:
+class Words(Struct, frozen=True):
     """One reason in the three protocols. Empty codes are left out of the reply."""
 
     imap: str

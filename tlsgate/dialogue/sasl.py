@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol, cast
+
+from msgspec import Struct
 
 from tlsgate.dialogue.access_token import BearerToken, TokenAdvice, TokenError
 from tlsgate.dialogue.challenge import Challenge, SaslError, decode, decode_initial
@@ -25,8 +26,7 @@ CANCELLED = "cancelled"
 _NO_ADVICE = TokenAdvice()
 
 
-@dataclass(frozen=True, slots=True)
-class Connection:
+class Connection(Struct, frozen=True):
     """What mechanisms make use of. ``exporter``: its octets for "tls-exporter" (RFC 9266), None below TLS 1.3.
 
     ``certificate_user``: whom the client's verified certificate names. ``advice``: where a token is to be had.
@@ -72,8 +72,7 @@ class Failure(enum.Enum):
     RESPONSE = enum.auto()
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
+class Failed(Struct, frozen=True):
     """An exchange is over without credentials. ``reason``: for the log. ``user``: the name, where it was shown."""
 
     failure: Failure
@@ -81,8 +80,7 @@ class Failed:
     user: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Finished:
+class Finished(Struct, frozen=True):
     """The client has answered the challenge that told it of its failure: say so in the protocol's own words too."""
 
     refused: Refused

@@ -6,6 +6,8 @@ import enum
 import re
 from dataclasses import dataclass, field
 
+from msgspec import Struct
+
 from tlsgate.dialogue.challenge import SaslError, decode
 from tlsgate.dialogue.credentials import LONGEST_USER
 from tlsgate.dialogue.gs2 import Gs2Header, read_gs2, saslname
@@ -40,8 +42,7 @@ class ScramFailure(Exception):
         self.error = error
 
 
-@dataclass(frozen=True, slots=True)
-class ClientFirst:
+class ClientFirst(Struct, frozen=True):
     """``user``: as it was sent, not prepared. ``bare``: the message without the GS2 header."""
 
     gs2: Gs2Header

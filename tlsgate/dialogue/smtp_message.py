@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TypeVar
+
+from msgspec import Struct
 
 from tlsgate.dialogue.events import (
     NEED_DATA,
@@ -34,8 +35,7 @@ _Decoder = TypeVar("_Decoder", bound=BodyDecoder)
 _PIECE = 65536
 
 
-@dataclass(frozen=True, slots=True)
-class MessageRules:
+class MessageRules(Struct, frozen=True):
     """What a message may be. ``size``: the most octets; ``recipients``: the most of them.
 
     ``normalize``: bare CRs and LFs are made CR LF, and are no fault. ``longest_line``: in octets, None for any.

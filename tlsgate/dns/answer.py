@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 
 class Kind(enum.StrEnum):
@@ -28,8 +29,7 @@ class Failure(enum.StrEnum):
     DOWN = "down"  # not asked: the name servers have been silent for a while
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(Struct, frozen=True):
     """At least one record, in the order of the answer.
 
     A, AAAA: an address; PTR: a name; MX: "preference name"; SRV: "priority weight port name"; TXT: its strings joined,
@@ -40,13 +40,11 @@ class Found:
     records: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Missing:
+class Missing(Struct, frozen=True):
     """There is no such name, or no such record of it (RFC 2308 2)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
+class Failed(Struct, frozen=True):
     """Nothing is known: the name may exist or not."""
 
     reason: Failure

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 FOREIGN = "relay-test.invalid"  # RFC 6761 6.4: nobody's, for good
 _HERE, _ELSEWHERE = "{literal}", "[192.0.2.25]"
 
 
-@dataclass(frozen=True, slots=True)
-class Form:
+class Form(Struct, frozen=True):
     """A path for RCPT TO without its brackets.
 
     ``outside``: its domain is not ours, so that whoever takes it relays. Else a server may take it for a local mailbox.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from tlsgate import config
 from tlsgate.backends.backend import Backend
@@ -35,8 +36,7 @@ class Untold:
     def failed(self, reason: str) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Subject:
+class Subject(Struct, frozen=True):
     """``pool``: the settings of the backend's; ``protocols``: of the listeners that use it; ``hostname``: ours."""
 
     backend: Backend

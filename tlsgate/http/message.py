@@ -6,6 +6,8 @@ import base64
 from dataclasses import dataclass, field
 from urllib.parse import unquote_to_bytes, urlsplit
 
+from msgspec import Struct
+
 from tlsgate.config import HostPort
 
 Headers = tuple[tuple[str, bytes], ...]
@@ -45,8 +47,7 @@ class Response:
         return tuple(value for each, value in self.headers if each == name)
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(Struct, frozen=True):
     """Where a request goes (RFC 9110 4.3.1)."""
 
     address: HostPort

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from tlsgate.config.enums import Protocol, TlsMode
 from tlsgate.config.values import Address, HostPort
@@ -15,8 +17,7 @@ _ALL_IPV4, _ALL = "0.0.0.0", "::"
 _ADMIN = 9090
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(Struct, frozen=True):
     """A listener of the source's. ``proxies``: prefixes that send a PROXY header. ``remark``: a comment, or "".
 
     ``require_tls``: of mx, no mail in clear was taken.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from tlsgate.config.enums import BackendTls, TlsMode
 from tlsgate.config.fault import Wrong, shown
@@ -14,8 +15,7 @@ from tlsgate.importing.reading import Place
 Options = Mapping[str, Option]
 
 
-@dataclass(frozen=True, slots=True)
-class Mode:
+class Mode(Struct, frozen=True):
     """``ssl_mode``, for clients and for backends. ``place``: where it is said, None where it isn't."""
 
     listen: TlsMode

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
+from msgspec import Struct
+
 from tlsgate.importing.reading import CannotImport, Place, read
 
 _MOST_FILES = 256
@@ -23,8 +25,7 @@ class Option:
     value: str = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Service:
+class Service(Struct, frozen=True):
     """``name`` "": what stands before all services, and holds for those that don't say otherwise."""
 
     place: Place

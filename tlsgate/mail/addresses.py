@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 import idna
+from msgspec import Struct
 
 from tlsgate.dialogue.smtp_syntax import LONGEST_PATH
 
@@ -26,8 +26,7 @@ class AddressSyntaxError(ValueError):
     """A text that is no address. The text of the error shows nothing of it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
+class Address(Struct, frozen=True):
     """``local``: the local part without quotes and escapes, in its own case. ``domain``: "" for none.
 
     A domain is in lower case, in A-labels, without the root's dot; or it is an address literal with its brackets.

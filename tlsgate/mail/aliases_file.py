@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 import trio
+from msgspec import Struct
 
 from tlsgate.admission.lists import Stamp
 from tlsgate.dialogue.smtp_syntax import Path as SmtpPath
@@ -30,8 +30,7 @@ class AliasesTrace(Protocol):
     def aliases_unreadable(self, path: Path, fault: str) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Content:
+class Content(Struct, frozen=True):
     """The file as it was read, of so many ``octets``."""
 
     aliases: Aliases

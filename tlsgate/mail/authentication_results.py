@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from tlsgate.mail.header_field import field
 
@@ -15,8 +16,7 @@ _TO_ESCAPE = re.compile(r"([\"\\])")
 _LONGEST_VALUE = 256
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(Struct, frozen=True):
     """What one method has found, in RFC 8601's registered words, such as "spf", "pass".
 
     ``properties``: what was looked at, such as ("smtp.mailfrom", "a@example.org"). These values and ``reason`` may be a

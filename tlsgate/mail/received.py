@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import datetime
 from email.utils import format_datetime
+
+from msgspec import Struct
 
 from tlsgate.admission.host_name import is_host_name
 from tlsgate.dialogue.client import ClientFacts, Endpoint, NoName
@@ -25,8 +26,7 @@ _REGISTERED = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Tls:
+class Tls(Struct, frozen=True):
     """What the handshake agreed on, in OpenSSL's words."""
 
     version: str

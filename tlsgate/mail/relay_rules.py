@@ -10,7 +10,8 @@ import enum
 import re
 import unicodedata
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from tlsgate.dialogue.smtp_reply import SmtpReply, reply
 from tlsgate.dialogue.smtp_syntax import Path
@@ -38,15 +39,13 @@ REPLIES: dict[Reason, SmtpReply] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Taken:
+class Taken(Struct, frozen=True):
     """``recipient``: the one that was judged, in its canonical form: this goes to the backend, not what was written."""
 
     recipient: Path
 
 
-@dataclass(frozen=True, slots=True)
-class NotTaken:
+class NotTaken(Struct, frozen=True):
     """The recipient is refused."""
 
     reason: Reason

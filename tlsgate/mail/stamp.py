@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime
+
+from msgspec import Struct
 
 from tlsgate.dialogue.client import ClientFacts
 from tlsgate.mail.authentication_results import Result, authentication_results
 from tlsgate.mail.received import Tls, received
 
 
-@dataclass(frozen=True, slots=True)
-class Stamp:
+class Stamp(Struct, frozen=True):
     """Makes the fields of one session's messages. ``hostname``: ours. ``tls``: None for a client in clear."""
 
     hostname: str

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 import trio
+from msgspec import Struct
 
 from tlsgate.dialogue.events import (
     AuthRejected,
@@ -52,8 +52,7 @@ OnAuth = Callable[[CleartextAuthRefused | AuthRejected], Awaitable[None]]
 _Done = TypeVar("_Done")
 
 
-@dataclass(frozen=True, slots=True)
-class Client:
+class Client(Struct, frozen=True):
     """The client's connection. ``receive`` and ``send`` raise StreamLost; ``receive`` gives b"" at the end.
 
     ``expires``: until when both may wait.

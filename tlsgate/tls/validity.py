@@ -4,16 +4,16 @@ would be worse."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
+
+from msgspec import Struct
 
 from tlsgate.tls.certificate import Certificate
 
 _SOON = timedelta(days=14)
 
 
-@dataclass(frozen=True, slots=True)
-class Remark:
+class Remark(Struct, frozen=True):
     """``event``: what the log calls it. ``about``: a certificate's file, or a config key. ``text``: for people."""
 
     event: str

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from tests.auth.oauth.issuer import AUDIENCE, EXPECTED, GOOD, ISSUER, NOW
 from tlsgate.auth.oauth.claims import LONGEST_CLAIM, SKEW, judge_claims

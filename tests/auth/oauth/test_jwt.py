@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +11,7 @@ import trio.testing
 from joserfc import jwe
 from joserfc.jwk import RSAKey
 from joserfc.jws import JWSRegistry
+from msgspec.structs import replace
 
 from tests.auth.oauth.issuer import (
     AUDIENCE,

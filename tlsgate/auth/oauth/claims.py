@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
+
+from msgspec import Struct
 
 from tlsgate.auth.oauth.verdict import Invalid, Valid
 from tlsgate.dialogue.access_token import TokenError
@@ -18,8 +19,7 @@ EXPIRED = "expired"
 _LAST_TIME = 2**40  # and some ten thousand years from being a float's infinity
 
 
-@dataclass(frozen=True, slots=True)
-class Expected:
+class Expected(Struct, frozen=True):
     """``scope``: one that the token must have, "" for none. ``kept``: names of claims that the caller wants to see.
 
     ``user_claim``: the claim that names the user. Whoever chooses it trusts the issuer that nobody chooses its value

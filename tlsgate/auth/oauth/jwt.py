@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 from joserfc.errors import JoseError, UnsupportedAlgorithmError
 from joserfc.jws import CompactSignature, JWSRegistry, extract_compact, validate_compact
+from msgspec import Struct
 
 from tlsgate.auth.oauth.claims import Expected, judge_claims
 from tlsgate.auth.oauth.jwk import ALGORITHMS, KeySet
@@ -48,8 +48,7 @@ class _Header(msgspec.Struct):
     typ: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class _Signed:
+class _Signed(Struct, frozen=True):
     jws: CompactSignature
     header: _Header
 

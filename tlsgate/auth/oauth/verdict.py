@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from msgspec import Struct
+
 from tlsgate.dialogue.access_token import TokenError
 
 
@@ -21,16 +23,14 @@ class Valid:
     claims: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Invalid:
+class Invalid(Struct, frozen=True):
     """``reason``: for the log; it shows nothing of the token. ``error``: for the client."""
 
     reason: str
     error: TokenError = TokenError.INVALID_TOKEN
 
 
-@dataclass(frozen=True, slots=True)
-class Unavailable:
+class Unavailable(Struct, frozen=True):
     """Whether it is good can't be said now. ``reason``: for the log."""
 
     reason: str

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import trio
+from msgspec.structs import replace
 
 from tlsgate.admission.host_name import is_host_name
 from tlsgate.admission.reversed_name import ClientIP, plain

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import trio
+from msgspec import Struct
 
 from tlsgate.admission.reversed_name import ClientIP
 from tlsgate.mail.spf.faults import PermError, TempError
@@ -18,8 +18,7 @@ _MOST_TERMS = 10
 _LONGEST_EXPLANATION = 400
 
 
-@dataclass(frozen=True, slots=True)
-class Matched:
+class Matched(Struct, frozen=True):
     """What decided. ``mechanism``: its text; ``domain``: whose ``record`` it stands in, maybe that of a redirect=."""
 
     result: Result

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 from urllib.parse import quote
 
+from msgspec import Struct
+
 from tlsgate.admission.reversed_name import ClientIP
 from tlsgate.mail.spf.faults import PermError
 
@@ -25,8 +27,7 @@ _TOKEN = re.compile(
 _TOP_LABEL = re.compile(r"(?![0-9]+\Z)[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?")
 
 
-@dataclass(frozen=True, slots=True)
-class Macro:
+class Macro(Struct, frozen=True):
     """``letter``: in lower case. ``kept``: this many of the parts on the right."""
 
     letter: str

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
+
+from msgspec import Struct
 
 from tlsgate.dns import Kind
 from tlsgate.mail.spf.faults import PermError
@@ -24,20 +25,17 @@ _IP4 = re.compile(r":([0-9.]+)(?:/(0|[1-9][0-9]?))?")
 _IP6 = re.compile(r":([0-9A-Fa-f:.]+)(?:/(0|[1-9][0-9]{0,2}))?")
 
 
-@dataclass(frozen=True, slots=True)
-class All:
+class All(Struct, frozen=True):
     """RFC 7208 5.1."""
 
 
-@dataclass(frozen=True, slots=True)
-class Include:
+class Include(Struct, frozen=True):
     """RFC 7208 5.2."""
 
     target: MacroString
 
 
-@dataclass(frozen=True, slots=True)
-class Hosts:
+class Hosts(Struct, frozen=True):
     """ "a" and "mx" (RFC 7208 5.3 and 5.4). ``target`` None: the domain that is checked. ``kind``: A or MX."""
 
     kind: Kind
@@ -46,23 +44,20 @@ class Hosts:
     ip6_prefix: int
 
 
-@dataclass(frozen=True, slots=True)
-class Ptr:
+class Ptr(Struct, frozen=True):
     """RFC 7208 5.5. ``target`` None: the domain that is checked."""
 
     target: MacroString | None
 
 
-@dataclass(frozen=True, slots=True)
-class Ip:
+class Ip(Struct, frozen=True):
     """ "ip4" and "ip6" (RFC 7208 5.6)."""
 
     address: IPv4Address | IPv6Address
     prefix: int
 
 
-@dataclass(frozen=True, slots=True)
-class Exists:
+class Exists(Struct, frozen=True):
     """RFC 7208 5.7."""
 
     target: MacroString
@@ -71,8 +66,7 @@ class Exists:
 Mechanism = All | Include | Hosts | Ptr | Ip | Exists
 
 
-@dataclass(frozen=True, slots=True)
-class Directive:
+class Directive(Struct, frozen=True):
     """A mechanism and what it means when it matches. ``text``: as it stands in the record."""
 
     text: str
@@ -80,8 +74,7 @@ class Directive:
     mechanism: Mechanism
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(Struct, frozen=True):
     """``redirect``, ``explanation``: the modifiers' domains, None when absent (RFC 7208 6.1 and 6.2)."""
 
     directives: tuple[Directive, ...]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 
 class Result(enum.StrEnum):
@@ -25,8 +26,7 @@ class Identity(enum.StrEnum):
     HELO = "helo"
 
 
-@dataclass(frozen=True, slots=True)
-class SpfResult:
+class SpfResult(Struct, frozen=True):
     """What check_host() says. All texts are printable ASCII and short, but strangers have chosen parts of them.
 
     ``mechanism``: the directive that matched, "default" when none did, "" without an evaluated record; of the checked

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import trio
+from msgspec import Struct
 
 from tlsgate.admission.beside import Beside
 from tlsgate.admission.look_ups import LookUps
@@ -19,8 +18,7 @@ from tlsgate.mail.spf.result import Identity, Result, SpfResult
 _UNKNOWN = SpfResult(Result.TEMPERROR, problem="the DNS takes too long")
 
 
-@dataclass(frozen=True, slots=True)
-class Checked:
+class Checked(Struct, frozen=True):
     """One identity's result. ``name``: the mailbox, or the name in HELO, that was checked."""
 
     identity: Identity
@@ -28,8 +26,7 @@ class Checked:
     result: SpfResult
 
 
-@dataclass(frozen=True, slots=True)
-class SpfVerdict:
+class SpfVerdict(Struct, frozen=True):
     """What was found; with a null reverse-path of HELO only, else of both."""
 
     checked: tuple[Checked, ...]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from typing import Protocol as Interface
 
 import trio
+from msgspec import Struct
 
 from tlsgate.admission.dnsbl import Result
 from tlsgate.admission.reversed_name import reversed_name
@@ -45,8 +45,7 @@ def tell_fault(trace: SurblTrace, fault: Exception) -> None:
     trace.screening_fault("surbl", type(fault).__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Listed:
+class Listed(Struct, frozen=True):
     """A site that is on a list."""
 
     site: Site

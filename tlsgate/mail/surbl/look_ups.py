@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import trio
+from msgspec import Struct
 
 from tlsgate.admission.dnsbl import Result
 from tlsgate.mail.surbl.lists import Listed, SurblLists, tell_fault
@@ -15,8 +15,7 @@ from tlsgate.mail.surbl.site import Site
 _PARALLEL = 16  # questions of one message
 
 
-@dataclass(frozen=True, slots=True)
-class SurblListing:
+class SurblListing(Struct, frozen=True):
     """``listed``: in the order of the message's sites; ``unknown``: zones that had no answer about some site."""
 
     listed: tuple[Listed, ...] = ()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes
+
+from msgspec import Struct
 
 _LONGEST = 8192  # octets of a field that are looked at
 _BLANKS = 201  # in a row: more than a boundary may have
+
 _MORE_BLANKS = re.compile(rb"[ \t]{%d,}" % (_BLANKS + 1))
 _FIELD = re.compile(rb"([!-9;-~]{1,100})[ \t]*+:")
 _KEPT = frozenset((b"content-type", b"content-transfer-encoding"))
@@ -27,8 +29,7 @@ ANY_ENCODING = b"?"
 """An encoding that can't be read, or that nobody knows."""
 
 
-@dataclass(frozen=True, slots=True)
-class PartHeader:
+class PartHeader(Struct, frozen=True):
     """Lower-case, but for ``boundary``. Without a type that can be read it is plain text (RFC 2045 5.2).
 
     ``unsure``: a field is too long, or is read otherwise by others.

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Protocol
+
+from msgspec.structs import replace
 
 from tlsgate.mail.surbl.part_header import ANY_TYPE, HeaderReader, PartHeader
 from tlsgate.mail.surbl.transfer import ANY_PARTS
