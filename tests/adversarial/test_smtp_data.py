@@ -1,0 +1,118 @@
+"""Cases D8 to D11, D14, D15 and D19 on the wire: the end of a message is one, for us and for the backend.
+
+What fails here lets a message carry another one behind it (SMTP smuggling), or has half a message delivered.
+"""
+
+from __future__ import annotations
+
+import pytest
+import trio
+
+from tests.adversarial.attack import MX, SMTP_LOGIN, SUBMISSION, TLS, Case, carry_out, each
+from tests.legacy_server import Smtp
+from tlsgate.config import Protocol, TlsMode
+
+pytestmark = pytest.mark.timeout(60)
+
+BEGIN = "MAIL FROM:<a@example.org>⏎RCPT TO:<bob@example.org>⏎DATA⏎"
+SECOND = "MAIL FROM:<eve@example.org>⏎RCPT TO:<bob@example.org>⏎DATA⏎"
+QUEUED = "250 2.0.0 Queued⏎"
+REFUSED = "550 5.6.0 Message refused: "
+# A backend that takes any of these for the end of a message.
+LOOSE = Smtp(ends=(b"\r\n.\r\n", b"\n.\n", b"\n.\r\n", b"\r.\r", b"\r\n.\n", b"\n.\r", b"\r\n.\r"))
+
+
+def begun(protocol: Protocol) -> str:
+    """Up to the message."""
+    first = "L:" if protocol is SUBMISSION else "H:"
+    sender = "250 2.0.0 Ok MAIL" if protocol is SUBMISSION else "250 2.1.0 Ok"
+    return f"{first}\nC: {BEGIN}\nS: {sender}⏎250 2.0.0 Ok RCPT⏎354 Go on⏎\n"
+
+
+def opening(protocol: Protocol) -> str:
+    """What a backend hears before it."""
+    return (SMTP_LOGIN if protocol is SUBMISSION else "EHLO mail.example.org⏎") + BEGIN
+
+
+# Ends that are none, and what the message is refused for.
+ENDS = {
+    "lf_dot_lf": ("␊.␊", "bare LF"),
+    "lf_dot_cr": ("␊.␍", "bare LF"),
+    "lf_dot_crlf": ("␊.⏎", "bare LF"),
+    "cr_dot_lf": ("␍.␊", "bare CR"),
+    "cr_dot_cr": ("␍.␍", "bare CR"),
+    "cr_dot_crlf": ("␍.⏎", "bare CR"),
+    "crlf_dot_lf": ("⏎.␊", "bare LF"),
+    "crlf_dot_cr": ("⏎.␍", "bare CR"),
+    "crlf_nul_dot_crlf": ("⏎␀.⏎", "NUL"),
+    "crlf_dot_nul_crlf": ("⏎.␀⏎", "NUL"),
+    "crlf_dot_crcrlf": ("⏎.␍⏎", "bare CR"),
+    "crcrlf_dot_crcrcrlf": ("␍⏎.␍␍⏎", "bare CR"),
+    "crcrcrlf_dot_crcrcrlf": ("␍␍⏎.␍␍⏎", "bare CR"),
+}
+SMUGGLING = tuple(
+    Case(
+        f"D8_{protocol}_end_{name}",
+        protocol,
+        TLS,
+        f"""
+        {begun(protocol)}
+        C: Subject: one⏎⏎first{end}{SECOND}second⏎.⏎
+        S: 550 5.6.0 Message has a {fault}, which is not allowed⏎
+        """,
+        backend=LOOSE,
+        heard=opening(protocol),
+    )
+    for protocol in (SUBMISSION, MX)
+    for name, (end, fault) in ENDS.items()
+)
+
+
+
+def taken(name: str, protocol: Protocol, body: str, message: str) -> Case:
+    """A message that stands, as it was sent. ``body``: with its end, or in several steps; ``message``: without it."""
+    return Case(
+        name,
+        protocol,
+        TLS,
+        f"{begun(protocol)}C: {body}\nS: {QUEUED}",
+        heard=f"{opening(protocol)}{message}.⏎QUIT⏎",
+        messages=(message,),
+    )
+
+
+TEXT = "Subject: one⏎⏎first⏎"
+STANDING = tuple(
+    case
+    for protocol in (SUBMISSION, MX)
+    for case in (
+        taken(f"D9_{protocol}_end_in_many_segments", protocol, f"{TEXT[:-1]}\nN:\nC: ⏎\nN:\nC: .\nN:\nC: ⏎", TEXT),
+        taken(f"D9_{protocol}_end_cut_in_its_line_ends", protocol, f"{TEXT[:-1]}␍\nN:\nC: ␊.␍\nN:\nC: ␊", TEXT),
+        taken(f"D10_{protocol}_stuffed_dots", protocol, f"{TEXT}..⏎...⏎..x⏎.⏎", f"{TEXT}..⏎...⏎..x⏎"),
+        taken(f"D10_{protocol}_empty", protocol, ".⏎", ""),
+        taken(f"D10_{protocol}_only_a_stuffed_dot", protocol, "..⏎.⏎", "⏎..⏎"),
+        Case(
+            f"D10_{protocol}_two_messages_in_one_segment",
+            protocol,
+            TLS,
+            f"""
+            {begun(protocol)}
+            C: {TEXT}.⏎RSET⏎{BEGIN}{TEXT}.⏎
+            S: {QUEUED}250 2.0.0 Ok⏎{"250 2.0.0 Ok MAIL" if protocol is SUBMISSION else "250 2.1.0 Ok"}⏎
+            S: 250 2.0.0 Ok RCPT⏎354 Go on⏎{QUEUED}
+            """,
+            heard=f"{opening(protocol)}{TEXT}.⏎{BEGIN}{TEXT}.⏎QUIT⏎",
+            messages=(TEXT, TEXT),
+        ),
+    )
+)
+
+
+@each(*SMUGGLING)
+async def test_smuggling(case: Case, tls: TlsMode, nursery: trio.Nursery) -> None:
+    await carry_out(case, tls, nursery)
+
+
+@each(*STANDING)
+async def test_what_stands(case: Case, tls: TlsMode, nursery: trio.Nursery) -> None:
+    await carry_out(case, tls, nursery)
