@@ -273,11 +273,6 @@ def behind_trace(text: bytes) -> bytes:
     return text[found.end() :]
 
 
-def without_trace(text: bytes) -> bytes:
-    """What a backend has heard, without those fields."""
-    return _TRACE.sub(b"", text)
-
-
 async def silent(talk: Talk) -> None:
     """Accepts and never says a word."""
     await talk.silence()

@@ -158,7 +158,8 @@ def cases(protocol: Protocol) -> list[Case]:
         ),
         case(
             "login_with_empty_answers",
-            f"{hello}\nC: {words.ask} LOGIN⏎⏎⏎\nS: {words.more}VXNlcm5hbWU6⏎{words.more}UGFzc3dvcmQ6⏎{words.malformed}⏎",
+            f"{hello}\nC: {words.ask} LOGIN⏎⏎⏎\n"
+            f"S: {words.more}VXNlcm5hbWU6⏎{words.more}UGFzc3dvcmQ6⏎{words.malformed}⏎",
             "LOGIN None empty user name",
         ),
         case(
