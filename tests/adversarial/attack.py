@@ -7,7 +7,8 @@ C:   octets from the client, in one segment; lines of C: that follow one another
 N:   the gateway has read what was sent: the next C: is another segment, and another record
 S:   what the gateway must answer: these octets and, up to the next S:, no others
 T:   the client does its TLS handshake, and it must stand
-F:   the client sends these octets where its ClientHello is due: TLS must fail, and nothing be answered
+F:   the client sends these octets where its ClientHello is due: TLS must fail, and only TLS answer
+A:   the number of the alert (RFC 8446 6) that it was, "none" for none
 X:   the gateway closes, and has said nothing more
 H:   EHLO, which is granted
 L:   the usual login, which is granted
@@ -40,8 +41,8 @@ from tests.legacy_server import SECRET, USER, LegacyServer, Script, Smtp, imap, 
 from tlsgate.config import Protocol, TlsMode
 
 IMAP, POP3, SUBMISSION, MX = Protocol
-CLEAR = "clear"
-TLS = "tls"
+# Where a case begins: greeted in clear, where the ClientHello is due, or greeted behind the handshake.
+CLEAR, HELLO, TLS = "clear", "hello", "tls"
 WRONG = "hunter2hunter2"
 """The password that cases send where they send a wrong one: it must be told nowhere."""
 
@@ -75,7 +76,7 @@ _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 @dataclass(frozen=True)
 class Case:
-    """One attack. ``name``: begins with its row. ``begins``: in clear on a STARTTLS listener, or behind the handshake.
+    """One attack. ``name``: begins with its row. ``begins``: CLEAR (with STARTTLS alone), HELLO or TLS.
 
     ``ended``: how the session's result and reason begin. ``heard``: all that backends got over the attacker's sessions,
     without our trace fields.
@@ -116,9 +117,8 @@ def each(*cases: Case) -> pytest.MarkDecorator:
 async def carry_out(case: Case, tls: TlsMode, nursery: trio.Nursery) -> None:
     """Attack a gateway in this mode, and look at what has become of it."""
     usual = LEGACY[case.protocol]
-    scripts = (usual, case.backend or usual, usual)[
-        case.protocol is MX :
-    ]  # an mx neighbour needs none until it has mail
+    # The neighbour comes first; at an mx listener it needs no backend until it has mail.
+    scripts = (usual, case.backend or usual, usual)[case.protocol is MX :]
     server: LegacyServer = await nursery.start(LegacyServer(*scripts).serve)
     settings = {"domains": ("example.org",), **case.settings}
     async with gate(case.protocol, tls, pool_of(server.address), limits(**case.bounds), **settings) as running:
@@ -174,15 +174,19 @@ class _Attacker:
         self._client = client
         self._protocol = protocol
         self._over = False
+        self._alert = "none"
 
     @classmethod
     async def at(cls, running: Gate, case: Case) -> _Attacker:
-        """Greeted, in clear or behind the handshake."""
+        """Connected, and where the case begins."""
         if case.begins == TLS:
             return cls(await running.secure(), case.protocol)
         client = await running.connect()
-        greeting = GREETING[case.protocol]
-        assert await client.line() == (greeting % _OFFERED[CLEAR] if case.protocol is IMAP else greeting)
+        if running.tls is TlsMode.STARTTLS:
+            greeting = GREETING[case.protocol]
+            assert await client.line() == (greeting % _OFFERED[CLEAR] if case.protocol is IMAP else greeting)
+            if case.begins == HELLO:
+                assert (await client.ask(client.speech.starttls)).startswith(client.speech.go)
         return cls(client, case.protocol)
 
     async def step(self, kind: str, data: bytes) -> None:
@@ -210,9 +214,17 @@ class _Attacker:
                 answer += more
         except OSError:
             pass
-        assert answer[:1] in (b"", b"\x15"), answer  # an alert (RFC 8446 6), or nothing
-        assert len(answer) in (0, 7), answer
+        while answer:  # records (RFC 8446 5.1) and nothing else
+            kind, size = answer[0], int.from_bytes(answer[3:5])
+            assert kind in (20, 21, 22, 23), answer
+            assert len(answer) >= 5 + size, answer
+            if kind == 21:
+                self._alert = str(answer[6])
+            answer = answer[5 + size :]
         self._over = True
+
+    async def _alerted(self, number: bytes) -> None:
+        assert self._alert == number.decode()
 
     async def _closed(self, _: bytes) -> None:
         assert await self._client.ended()
@@ -243,6 +255,7 @@ _STEPS = {
     "S": _Attacker._expect,
     "T": _Attacker._start_tls,
     "F": _Attacker._fail_tls,
+    "A": _Attacker._alerted,
     "X": _Attacker._closed,
     "H": _Attacker._greet,
     "L": _Attacker._log_in,

@@ -15,17 +15,15 @@ from tests.adversarial.attack import (
     IMAP_LOGIN,
     POP3,
     POP3_LOGIN,
-    SECRET,
     SMTP_LOGIN,
     SUBMISSION,
     TLS,
-    USER,
     WRONG,
     Case,
     carry_out,
     each,
 )
-from tests.legacy_server import saying
+from tests.legacy_server import SECRET, USER, saying
 from tlsgate.config import Protocol, TlsMode
 
 pytestmark = pytest.mark.timeout(60)

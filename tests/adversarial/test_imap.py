@@ -9,8 +9,8 @@ from __future__ import annotations
 import pytest
 import trio
 
-from tests.adversarial.attack import IMAP, IMAP_LOGIN, TLS, USER, WRONG, Case, carry_out, each
-from tests.legacy_server import saying
+from tests.adversarial.attack import IMAP, IMAP_LOGIN, TLS, WRONG, Case, carry_out, each
+from tests.legacy_server import USER, saying
 from tlsgate.config import TlsMode
 
 pytestmark = pytest.mark.timeout(60)

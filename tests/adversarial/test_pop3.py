@@ -8,8 +8,8 @@ from __future__ import annotations
 import pytest
 import trio
 
-from tests.adversarial.attack import POP3, POP3_LOGIN, SECRET, TLS, USER, WRONG, Case, carry_out, each
-from tests.legacy_server import saying
+from tests.adversarial.attack import POP3, POP3_LOGIN, TLS, WRONG, Case, carry_out, each
+from tests.legacy_server import SECRET, USER, saying
 from tlsgate.config import TlsMode
 
 pytestmark = pytest.mark.timeout(60)
