@@ -137,3 +137,25 @@ async def test_E5_a_mapped_address_is_its_ipv4(
         other = await running.logged_in(V1.replace(b"203.0.113.7", b"198.51.100.7"), BALANCER)
         for client in (refused, other):
             client.close()
+
+
+@pytest.mark.parametrize("written", [b"2002:cb00:7107::1", b"64:ff9b::cb00:7107"])
+async def test_E5_a_blocked_address_within_6to4_or_nat64_is_blocked(nursery: trio.Nursery, written: bytes) -> None:
+    """Its owner has these too, and would walk round the list."""
+    said = await _greeting_of(nursery, b"PROXY TCP6 " + written + b" ::1 4711 993\r\n")
+    assert said.startswith(b"* BYE [CONTACTADMIN] ")
+
+
+@pytest.mark.parametrize("written", [b"::cb00:7107", b"2001:db8::cb00:7107", b"2002:cb01:7107::1"])
+async def test_E5_octets_like_a_blocked_address_are_none(nursery: trio.Nursery, written: bytes) -> None:
+    """Anybody may have them."""
+    said = await _greeting_of(nursery, b"PROXY TCP6 " + written + b" ::1 4711 993\r\n")
+    assert said.startswith(b"* OK ")
+
+
+async def _greeting_of(nursery: trio.Nursery, header: bytes) -> bytes:
+    server: LegacyServer = await nursery.start(LegacyServer(SCRIPTS[IMAP]).serve)
+    rules = load_rules(config.Admission(block=(IPv4Network("203.0.113.0/24"),)))
+    async with gate(IMAP, TlsMode.STARTTLS, pool_of(server.address), rules=rules, proxies=(BALANCER,)) as running:
+        client = await running.connect(header, BALANCER)
+        return await client.line()
