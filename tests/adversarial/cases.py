@@ -11,7 +11,7 @@ from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
 
-from tests.adversarial.attack import Case
+from tests.adversarial.case import Case
 from tests.dialogue.transcript import TRANSCRIPTS
 
 HERE = Path(__file__).parent

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.adversarial.attack import SMTP_LOGIN, SUBMISSION
+from tests.adversarial.case import SMTP_LOGIN, SUBMISSION
 from tlsgate.config import Protocol
 
 ENVELOPE = "MAIL FROM:<a@example.org>⏎RCPT TO:<bob@example.org>⏎"

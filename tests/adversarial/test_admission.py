@@ -11,7 +11,8 @@ from ipaddress import IPv4Network
 import pytest
 import trio
 
-from tests.adversarial.attack import CLEAR, HELLO, IMAP, MX, POP3, SUBMISSION, Case, carry_out, each
+from tests.adversarial.attack import carry_out
+from tests.adversarial.case import CLEAR, HELLO, IMAP, MX, POP3, SUBMISSION, Case, each
 from tests.dialogue.transcript import shown
 from tests.gate import gate, limits, pool_of
 from tests.legacy_server import LegacyServer
@@ -50,6 +51,7 @@ NO_HEADERS = {
     "v1_with_a_zone": b"PROXY TCP6 fe80::1%eth0 ::1 1 2\r\n",
     "v1_address_in_octal": V1.replace(b"203", b"0203"),
     "v2_of_an_unknown_family": v2(0x41, ENDS),
+    "v2_of_an_unknown_transport": v2(0x13, ENDS),
     "v2_of_an_unknown_command": v2(0x11, ENDS, command=0x22),
     "v2_too_short_for_its_addresses": v2(0x11, ENDS[:-1]),
     "v2_far_too_long": v2(0x11, ENDS, 0xFFFF),

@@ -10,19 +10,8 @@ from dataclasses import dataclass
 import pytest
 import trio
 
-from tests.adversarial.attack import (
-    IMAP,
-    IMAP_LOGIN,
-    POP3,
-    POP3_LOGIN,
-    SMTP_LOGIN,
-    SUBMISSION,
-    TLS,
-    WRONG,
-    Case,
-    carry_out,
-    each,
-)
+from tests.adversarial.attack import carry_out
+from tests.adversarial.case import IMAP, IMAP_LOGIN, POP3, POP3_LOGIN, SMTP_LOGIN, SUBMISSION, TLS, WRONG, Case, each
 from tests.legacy_server import SECRET, USER, saying
 from tlsgate.config import Protocol, TlsMode
 
@@ -42,6 +31,7 @@ class Words:
     denied: str
     granted: str
     heard: str
+    ending: str
 
 
 WORDS = {
@@ -55,6 +45,7 @@ WORDS = {
         "a NO [AUTHORIZATIONFAILED] Not authorized",
         "a OK [CAPABILITY IMAP4rev1 IDLE] Logged in",
         f"{IMAP_LOGIN}z NOOP⏎",
+        "* BYE Too many authentication failures",
     ),
     POP3: Words(
         ("C4", "C4"),
@@ -66,6 +57,7 @@ WORDS = {
         "-ERR [AUTH] Not authorized",
         "+OK Logged in",
         f"{POP3_LOGIN}NOOP⏎",
+        "-ERR Too many authentication failures",
     ),
     SUBMISSION: Words(
         ("D3", "D3"),
@@ -77,6 +69,7 @@ WORDS = {
         "535 5.7.8 Not authorized",
         "235 2.7.0 Authentication successful",
         f"{SMTP_LOGIN}QUIT⏎",
+        "421 4.7.0 mail.example.org Too many authentication failures",
     ),
 }
 # What the client answers to PLAIN's empty challenge, and why it comes to nothing.
@@ -106,7 +99,8 @@ def cases(protocol: Protocol) -> list[Case]:
 
     def case(name: str, script: str, *told: str, row: str = row, ended: str = "", heard: str = "") -> Case:
         failed = tuple(f"auth_failed {each_told}" for each_told in told)
-        return Case(f"{row}_{protocol}_{name}", protocol, TLS, script, told=failed, ended=ended, heard=heard)
+        attempts = {"auth_attempts": 3.0}
+        return Case(f"{row}_{protocol}_{name}", protocol, TLS, script, ended, heard, told=failed, bounds=attempts)
 
     return [
         *(
@@ -116,6 +110,19 @@ def cases(protocol: Protocol) -> list[Case]:
                 told,
             )
             for name, (response, told) in RESPONSES.items()
+        ),
+        case(
+            "attempts_that_are_malformed_are_counted",
+            f"{hello}\nC: «{words.ask} PLAIN =⏎*9»\nS: «{words.malformed}⏎*3»{words.ending}⏎\nX:",
+            *["PLAIN None malformed PLAIN response"] * 3,
+            ended="no_login auth_attempts",
+        ),
+        case(
+            "attempts_that_are_cancelled_are_counted",
+            f"{hello}\nC: «{words.ask} LOGIN⏎*⏎*9»\n"
+            f"S: «{words.more}VXNlcm5hbWU6⏎{words.cancelled}⏎*3»{words.ending}⏎\nX:",
+            *["LOGIN None cancelled"] * 3,
+            ended="no_login auth_attempts",
         ),
         case(
             "plain_acts_as_somebody_else",

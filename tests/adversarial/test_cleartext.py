@@ -8,7 +8,8 @@ from __future__ import annotations
 import pytest
 import trio
 
-from tests.adversarial.attack import CLEAR, IMAP, MX, POP3, SUBMISSION, TLS, WRONG, Case, carry_out, each
+from tests.adversarial.attack import carry_out
+from tests.adversarial.case import CLEAR, IMAP, MX, POP3, SUBMISSION, TLS, WRONG, Case, each
 from tlsgate.config import Protocol, TlsMode
 
 pytestmark = pytest.mark.timeout(60)

@@ -10,7 +10,8 @@ from contextlib import suppress
 import pytest
 import trio
 
-from tests.adversarial.attack import IMAP, LEGACY, MX, POP3, SUBMISSION
+from tests.adversarial.attack import LEGACY
+from tests.adversarial.case import IMAP, MX, POP3, SUBMISSION
 from tests.gate import Client, gate, pool_of
 from tests.legacy_server import LegacyServer
 from tests.test_session import each_mode

@@ -9,7 +9,8 @@ from __future__ import annotations
 import pytest
 import trio
 
-from tests.adversarial.attack import IMAP, IMAP_LOGIN, TLS, WRONG, Case, carry_out, each
+from tests.adversarial.attack import carry_out
+from tests.adversarial.case import IMAP, IMAP_LOGIN, TLS, WRONG, Case, each
 from tests.legacy_server import USER, saying
 from tlsgate.config import TlsMode
 
@@ -125,6 +126,18 @@ ARGUMENTS = (
         "* BAD Line too long⏎* BYE Line too long⏎",
         ended="no_login line_",
     ),
+    said(
+        "B6_imap_user_with_a_line_separator",
+        rf'a LOGIN "an\xe2\x80\xa8n" {WRONG}⏎',
+        f"a {FAILED}⏎",
+        "LOGIN None control character in user name",
+    ),
+    said(
+        "B6_imap_user_that_is_no_utf8",
+        rf'a LOGIN "an\xff" {WRONG}⏎',
+        f"a {FAILED}⏎",
+        "LOGIN an\ufffd user name is not UTF-8",
+    ),
     said("B6_imap_user_with_nul", "a LOGIN {3+}⏎a␀n p⏎", f"a {FAILED}⏎", "LOGIN None control character in user name"),
     said("B12_imap_id_with_31_fields", 'a ID («"k" "v" *31»)⏎', "a BAD Syntax: ID is too long⏎"),
     said("B12_imap_id_value_of_1025", 'a ID ("k" "«v*1025»")⏎', "a BAD Syntax: ID is too long⏎"),
@@ -194,6 +207,19 @@ ORDER = (
         ended="no_login auth_attempts",
         heard=f'TAG LOGIN "ann" "{WRONG}"⏎' * 2,
         told=("auth_failed LOGIN ann authentication_failed",) * 2,
+        bounds={"auth_attempts": 2},
+    ),
+    Case(
+        "B10_imap_attempts_that_are_malformed_are_counted",
+        IMAP,
+        TLS,
+        f"""
+        C: «a LOGIN "" {WRONG}⏎*9»
+        S: «a {FAILED}⏎*2»* BYE Too many authentication failures⏎
+        X:
+        """,
+        ended="no_login auth_attempts",
+        told=("auth_failed LOGIN None empty user name",) * 2,
         bounds={"auth_attempts": 2},
     ),
     Case(

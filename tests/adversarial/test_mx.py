@@ -8,7 +8,8 @@ from __future__ import annotations
 import pytest
 import trio
 
-from tests.adversarial.attack import CLEAR, MX, TLS, WRONG, Case, carry_out, each
+from tests.adversarial.attack import carry_out
+from tests.adversarial.case import CLEAR, MX, TLS, WRONG, Case, each
 from tests.adversarial.smtp_scripts import ENDING, QUEUED, begun, opening
 from tlsgate.config import TlsMode
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 import pytest
 import trio
 
-from tests.adversarial.attack import POP3, POP3_LOGIN, TLS, WRONG, Case, carry_out, each
+from tests.adversarial.attack import carry_out
+from tests.adversarial.case import POP3, POP3_LOGIN, TLS, WRONG, Case, each
 from tests.legacy_server import SECRET, USER, saying
 from tlsgate.config import TlsMode
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 import pytest
 import trio
 
-from tests.adversarial.attack import MX, SUBMISSION, TLS, Case, carry_out, each
+from tests.adversarial.attack import carry_out
+from tests.adversarial.case import MX, SUBMISSION, TLS, Case, each
 from tests.adversarial.smtp_scripts import ENVELOPE, QUEUED, TEXT, begun, opening, sender
 from tests.legacy_server import Smtp
 from tlsgate.config import Protocol, TlsMode
@@ -45,9 +46,12 @@ SMUGGLING = tuple(
         {begun(protocol)}
         C: Subject: one⏎⏎first{end}{SECOND}second⏎.⏎
         S: 550 5.6.0 Message has a {fault}, which is not allowed⏎
+        C: {ENVELOPE}DATA⏎{TEXT}.⏎
+        S: {sender(protocol)}250 2.0.0 Ok RCPT⏎354 Go on⏎{QUEUED}
         """,
         backend=LOOSE,
-        heard=opening(protocol),
+        heard=f"{opening(protocol)}{opening(protocol)}{TEXT}.⏎QUIT⏎",  # the next message takes another connection
+        messages=(TEXT,),
     )
     for protocol in (SUBMISSION, MX)
     for name, (end, fault) in ENDS.items()

@@ -8,7 +8,8 @@ from __future__ import annotations
 import pytest
 import trio
 
-from tests.adversarial.attack import MX, SUBMISSION, TLS, Case, carry_out, each
+from tests.adversarial.attack import carry_out
+from tests.adversarial.case import MX, SUBMISSION, TLS, Case, each
 from tests.adversarial.smtp_scripts import (
     ENDING,
     ENVELOPE,

@@ -8,20 +8,8 @@ from __future__ import annotations
 import pytest
 import trio
 
-from tests.adversarial.attack import (
-    CLEAR,
-    IMAP,
-    IMAP_LOGIN,
-    MX,
-    POP3,
-    SMTP_LOGIN,
-    SUBMISSION,
-    TLS,
-    WRONG,
-    Case,
-    carry_out,
-    each,
-)
+from tests.adversarial.attack import carry_out
+from tests.adversarial.case import CLEAR, IMAP, IMAP_LOGIN, MX, POP3, SMTP_LOGIN, SUBMISSION, TLS, WRONG, Case, each
 from tlsgate.config import TlsMode
 
 pytestmark = pytest.mark.timeout(60)

@@ -8,7 +8,9 @@ from __future__ import annotations
 import pytest
 import trio
 
-from tests.adversarial.attack import SMTP_LOGIN, SUBMISSION, TLS, WRONG, Case, carry_out, each
+from tests.adversarial.attack import carry_out
+from tests.adversarial.case import SMTP_LOGIN, SUBMISSION, TLS, WRONG, Case, each
+from tests.legacy_server import SECRET, USER
 from tlsgate.config import TlsMode
 
 pytestmark = pytest.mark.timeout(60)
@@ -90,6 +92,41 @@ BEFORE_LOGIN = (
     ),
 )
 LOGGED_IN = (
+    Case(
+        "D2_submission_mail_behind_auth_in_one_segment",
+        SUBMISSION,
+        TLS,
+        f"""
+        H:
+        C: AUTH PLAIN «base64 ␀{USER}␀{SECRET}»⏎MAIL FROM:<a@b>⏎RSET⏎
+        S: 235 2.7.0 Authentication successful⏎250 2.0.0 Ok MAIL⏎250 2.0.0 Ok⏎
+        """,
+        heard=f"{SMTP_LOGIN}MAIL FROM:<a@b>⏎RSET⏎QUIT⏎",
+    ),
+    Case(
+        "D2_submission_mail_behind_a_failing_auth_in_one_segment",
+        SUBMISSION,
+        TLS,
+        f"""
+        H:
+        C: AUTH PLAIN {PLAIN}⏎MAIL FROM:<a@b>⏎DATA⏎
+        S: 535 5.7.8 Wrong⏎530 5.7.0 Authentication required⏎530 5.7.0 Authentication required⏎
+        """,
+        heard=f"EHLO mail.example.org⏎AUTH PLAIN {PLAIN}⏎",
+        told=("auth_failed PLAIN ann authentication_failed",),
+    ),
+    logged_in(
+        "D5_submission_recipient_with_nul",
+        "MAIL FROM:<a@b>⏎RCPT TO:<c␀@d>⏎RSET⏎",
+        f"250 2.0.0 Ok MAIL⏎{BAD_LINE}⏎250 2.0.0 Ok⏎",
+        heard="MAIL FROM:<a@b>⏎RSET⏎",
+    ),
+    logged_in(
+        "D5_submission_recipient_with_a_bare_lf",
+        "MAIL FROM:<a@b>⏎RCPT TO:<c@d>␊NOOP⏎",
+        f"250 2.0.0 Ok MAIL⏎{BAD_LINE}⏎250 2.0.0 Ok⏎",
+        heard="MAIL FROM:<a@b>⏎",
+    ),
     logged_in("D2_submission_auth_twice", f"AUTH PLAIN {PLAIN}⏎", "503 5.5.1 Authenticated already⏎"),
     logged_in(
         "D2_submission_auth_after_mail",

@@ -10,7 +10,8 @@ import ssl
 import pytest
 import trio
 
-from tests.adversarial.attack import HELLO, IMAP, MX, POP3, SUBMISSION, WRONG, Case, carry_out, each
+from tests.adversarial.attack import carry_out
+from tests.adversarial.case import HELLO, IMAP, MX, POP3, SUBMISSION, WRONG, Case, each
 from tests.dialogue.transcript import shown
 from tests.gate import HOSTNAME, Client, Gate, authority, gate, pool_of
 from tests.legacy_server import LegacyServer
