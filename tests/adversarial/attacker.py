@@ -27,12 +27,7 @@ from tests.dialogue.transcript import octets, shown
 from tests.gate import Client
 from tlsgate.config import Protocol, TlsMode
 
-GREETING = {
-    IMAP: b"* OK [CAPABILITY IMAP4rev1 SASL-IR LITERAL- ID %s] mail.example.org ready",
-    POP3: b"+OK mail.example.org ready",
-    SUBMISSION: b"220 mail.example.org ESMTP ready",
-    MX: b"220 mail.example.org ESMTP ready",
-}
+_READY = {IMAP: b"] mail.example.org ready", POP3: b"+OK mail.example.org ready"}
 _OFFERED = {CLEAR: b"STARTTLS LOGINDISABLED", TLS: b"AUTH=PLAIN AUTH=LOGIN"}
 _ALIVE = {
     IMAP: (b"z NOOP", b"z OK NOOP completed"),
@@ -86,8 +81,10 @@ class Attacker:
 
     @staticmethod
     async def _greeted(client: Client, case: Case, where: str) -> None:
-        greeting = GREETING[case.protocol]
-        same(await client.line(), greeting % _OFFERED[where] if case.protocol is IMAP else greeting)
+        line = await client.line()
+        if case.protocol is IMAP:  # what the backend has may follow in the list
+            assert line.startswith(b"* OK [CAPABILITY IMAP4rev1 SASL-IR LITERAL- ID " + _OFFERED[where]), line
+        assert line.endswith(_READY.get(case.protocol, b"220 mail.example.org ESMTP ready")), line
 
     async def step(self, kind: str, data: bytes) -> None:
         await _STEPS[kind](self, data)

@@ -99,8 +99,7 @@ def cases(protocol: Protocol) -> list[Case]:
 
     def case(name: str, script: str, *told: str, row: str = row, ended: str = "", heard: str = "") -> Case:
         failed = tuple(f"auth_failed {each_told}" for each_told in told)
-        attempts = {"auth_attempts": 3.0}
-        return Case(f"{row}_{protocol}_{name}", protocol, TLS, script, ended, heard, told=failed, bounds=attempts)
+        return Case(f"{row}_{protocol}_{name}", protocol, TLS, script, ended, heard, told=failed)
 
     return [
         *(
