@@ -18,6 +18,7 @@ pytestmark = pytest.mark.timeout(60)
 MAIL = "MAIL FROM:<eve@sender.example>⏎"
 NOT_OURS = "550 5.7.1 Relaying denied: no mail is taken for this domain"
 MISLEADING = "550 5.7.1 Relaying denied: local part could lead elsewhere"
+TWO_ATS = "550 5.7.1 Relaying denied: address has more than one @"
 SYNTAX = "501 5.1.3 Bad address syntax"
 SYNTAX_HERE = "501 5.1.3 Bad recipient address syntax"
 UTF8 = "553 5.6.7 Address needs SMTPUTF8"
@@ -37,8 +38,12 @@ RELAY = {
     "quoted_at_escaped": (r'<"bob\@other.example"@example.org>', MISLEADING),
     "quoted_alone": ('<"bob@other.example">', MISLEADING),
     "quoted_route": ('<"@example.org:bob"@example.org>', MISLEADING),
-    "two_ats": ("<bob@other.example@example.org>", SYNTAX),
-    "two_ats_ours_first": ("<bob@example.org@other.example>", SYNTAX),
+    "two_ats": ("<bob@other.example@example.org>", TWO_ATS),
+    "two_ats_ours_first": ("<bob@example.org@other.example>", TWO_ATS),
+    "two_ats_behind_a_route": ("<@example.org:bob@other.example@example.org>", TWO_ATS),
+    "two_ats_without_brackets": ("bob@other.example@example.org", TWO_ATS),
+    "two_ats_and_quotes": ('<"bob"@"other.example"@example.org>', TWO_ATS),
+    "two_ats_in_a_row": ("<bob@@example.org>", TWO_ATS),
     "loopback": ("<bob@[127.0.0.1]>", NOT_OURS),
     "address": ("<bob@[192.0.2.1]>", NOT_OURS),
     "ipv6_address": ("<bob@[IPv6:::1]>", NOT_OURS),
