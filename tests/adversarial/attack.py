@@ -36,7 +36,9 @@ async def carry_out(case: Case, tls: TlsMode, nursery: trio.Nursery) -> None:
     scripts = (usual, case.backend or usual, usual)[case.protocol is MX :]
     server: LegacyServer = await nursery.start(LegacyServer(*scripts).serve)
     settings = {"domains": ("example.org",), **case.settings}
-    async with gate(case.protocol, tls, pool_of(server.address), limits(**case.bounds), **settings) as running:
+    pool = pool_of(server.address)
+    pool.backends[0].capabilities = case.learned
+    async with gate(case.protocol, tls, pool, limits(**case.bounds), **settings) as running:
         try:
             with trio.fail_after(20):
                 await _attack(case, running, server)

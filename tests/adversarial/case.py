@@ -32,7 +32,8 @@ class Case:
     ``ended``: how the session's result and reason begin. ``heard``: all that backends got over the attacker's sessions,
     without our trace fields.
     ``messages``: those that stand there, without them too. ``told``: of logins, in order.
-    ``bounds``: limits that differ from the defaults; ``settings``: of the gate; ``backend``: another than the usual.
+    ``bounds``: limits that differ from the defaults; ``settings``: of the gate; ``backend``: another than the usual;
+    ``learned``: what is known of backends' capabilities.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Case:
     bounds: Mapping[str, float] = field(default_factory=lambda: _NOTHING)
     settings: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)
     backend: Script | None = None
+    learned: tuple[str, ...] = ()
 
     @property
     def row(self) -> str:

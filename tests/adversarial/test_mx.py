@@ -11,6 +11,7 @@ import trio
 from tests.adversarial.attack import carry_out
 from tests.adversarial.case import CLEAR, MX, TLS, WRONG, Case, each
 from tests.adversarial.smtp_scripts import ENDING, QUEUED, begun, opening
+from tests.legacy_server import Smtp
 from tlsgate.config import TlsMode
 
 pytestmark = pytest.mark.timeout(60)
@@ -103,6 +104,50 @@ RECIPIENTS = tuple(
             )
             for name, (path, carried) in OURS.items()
         ),
+    )
+)
+
+# The same with letters that other readers fold, where addresses in UTF-8 are taken.
+LIKE_OTHERS = {
+    "full_width_at": (r"<bob\xef\xbc\xa0other.example@example.org>", MISLEADING),
+    "small_at": (r"<bob\xef\xb9\xabother.example@example.org>", MISLEADING),
+    "full_width_percent": (r"<bob\xef\xbc\x85other.example@example.org>", MISLEADING),
+    "full_width_bang": (r"<other.example\xef\xbc\x81bob@example.org>", MISLEADING),
+    "cyrillic_a": (r"<bob@ex\xd0\xb0mple.org>", NOT_OURS),
+    "ours_behind_an_ideographic_stop": (r"<bob@example.org\xe3\x80\x82other.example>", NOT_OURS),
+    "no_name_at_all": (r"<bob@ex\xe2\x80\x8bample.org\xf0\x9f\x92\xa9>", SYNTAX_HERE),
+}
+IN_UTF8 = tuple(
+    Case(
+        f"D17_mx_utf8_{name}",
+        MX,
+        TLS,
+        f"""
+        H:
+        C: MAIL FROM:<eve@sender.example> SMTPUTF8⏎RCPT TO:{path}⏎DATA⏎
+        S: 250 2.1.0 Ok⏎{said}⏎554 5.5.1 No valid recipients⏎
+        """,
+        learned=("SMTPUTF8", "8BITMIME"),
+    )
+    for name, (path, said) in LIKE_OTHERS.items()
+) + tuple(
+    Case(
+        f"D17_mx_utf8_ours_{name}",
+        MX,
+        TLS,
+        f"""
+        H:
+        C: MAIL FROM:<eve@sender.example> SMTPUTF8⏎RCPT TO:{path}⏎RSET⏎
+        S: 250 2.1.0 Ok⏎250 2.0.0 Ok RCPT⏎250 2.0.0 Ok⏎
+        """,
+        heard=f"EHLO mail.example.org⏎MAIL FROM:<eve@sender.example> SMTPUTF8⏎RCPT TO:{carried}⏎RSET⏎QUIT⏎",
+        backend=Smtp(keywords=(b"SMTPUTF8", b"8BITMIME")),
+        learned=("SMTPUTF8", "8BITMIME"),
+    )
+    for name, path, carried in (
+        ("full_width", r"<bob@\xef\xbd\x85xample.org>", "<bob@example.org>"),
+        ("ideographic_stop", r"<bob@example\xe3\x80\x82org>", "<bob@example.org>"),
+        ("local_part", r"<b\xc3\xb6b@example.org>", r"<b\xc3\xb6b@example.org>"),
     )
 )
 
@@ -220,7 +265,7 @@ FORGED = tuple(
 )
 
 
-@each(*RECIPIENTS)
+@each(*RECIPIENTS, *IN_UTF8)
 async def test_recipients(case: Case, tls: TlsMode, nursery: trio.Nursery) -> None:
     await carry_out(case, tls, nursery)
 

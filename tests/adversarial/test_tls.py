@@ -5,6 +5,7 @@ What fails here has an attacker choose weak TLS, lead a browser here, or hold pl
 
 from __future__ import annotations
 
+import os
 import ssl
 
 import pytest
@@ -152,10 +153,13 @@ async def test_A18_alpn_of_our_own(nursery: trio.Nursery, protocol: Protocol, tl
 @each_protocol
 @each_mode
 async def test_A21_handshake_left_at_every_octet(nursery: trio.Nursery, protocol: Protocol, tls: TlsMode) -> None:
-    """Closed, reset or half-closed: each fails by itself, and no place is kept."""
+    """Closed, reset or half-closed: each fails by itself, and no place and no descriptor is kept."""
     server = await serve(nursery, protocol)
     _, hello = hello_of(Visitor(), HOSTNAME.encode())
     async with gate(protocol, tls, pool_of(server.address)) as running:
+        (await running.secure()).close()
+        await running.quiet()
+        before = len(os.listdir("/proc/self/fd"))
         for count in range(0, len(hello), 23):
             for leave in (Client.close, Client.reset, lambda left: left.socket.shutdown(trio.socket.SHUT_WR)):
                 client = await due(running)
@@ -163,8 +167,12 @@ async def test_A21_handshake_left_at_every_octet(nursery: trio.Nursery, protocol
                 leave(client)
         with trio.fail_after(20):
             await running.quiet()
-        assert len(running.trace.sessions) > 30
-        assert {session.end[0] for session in running.trace.sessions} == {"handshake_failed"}
+        for client in running.clients:
+            client.close()
+        assert len(os.listdir("/proc/self/fd")) == before
+        failed = running.trace.sessions[1:]
+        assert len(failed) > 30
+        assert {session.end[0] for session in failed} == {"handshake_failed"}
         client = await running.logged_in()
         client.close()
         await running.quiet()
