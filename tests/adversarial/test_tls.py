@@ -5,8 +5,8 @@ What fails here has an attacker choose weak TLS, lead a browser here, or hold pl
 
 from __future__ import annotations
 
-import os
 import ssl
+from pathlib import Path
 
 import pytest
 import trio
@@ -94,6 +94,11 @@ async def due(running: Gate) -> Client:
     return client
 
 
+def descriptors() -> int:
+    """How many are open in this process."""
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
 def context() -> ssl.SSLContext:
     """A client that trusts us, and leaves the name to the test."""
     made = ssl.create_default_context()
@@ -159,7 +164,7 @@ async def test_A21_handshake_left_at_every_octet(nursery: trio.Nursery, protocol
     async with gate(protocol, tls, pool_of(server.address)) as running:
         (await running.secure()).close()
         await running.quiet()
-        before = len(os.listdir("/proc/self/fd"))
+        before = descriptors()
         for count in range(0, len(hello), 23):
             for leave in (Client.close, Client.reset, lambda left: left.socket.shutdown(trio.socket.SHUT_WR)):
                 client = await due(running)
@@ -169,7 +174,7 @@ async def test_A21_handshake_left_at_every_octet(nursery: trio.Nursery, protocol
             await running.quiet()
         for client in running.clients:
             client.close()
-        assert len(os.listdir("/proc/self/fd")) == before
+        assert descriptors() == before
         failed = running.trace.sessions[1:]
         assert len(failed) > 30
         assert {session.end[0] for session in failed} == {"handshake_failed"}
