@@ -17,6 +17,7 @@ from tlsgate.config import Protocol, TlsMode
 pytestmark = pytest.mark.timeout(60)
 
 SECOND = "MAIL FROM:<eve@example.org>⏎RCPT TO:<bob@example.org>⏎DATA⏎"
+END = "␍␊.␍␊"
 # A backend that takes any of these for the end of a message.
 LOOSE = Smtp(ends=(b"\r\n.\r\n", b"\n.\n", b"\n.\r\n", b"\r.\r", b"\r\n.\n", b"\n.\r", b"\r\n.\r"))
 
@@ -74,8 +75,16 @@ STANDING = tuple(
     case
     for protocol in (SUBMISSION, MX)
     for case in (
-        taken(f"D9_{protocol}_end_in_many_segments", protocol, f"{TEXT[:-1]}\nN:\nC: ⏎\nN:\nC: .\nN:\nC: ⏎", TEXT),
-        taken(f"D9_{protocol}_end_cut_in_its_line_ends", protocol, f"{TEXT[:-1]}␍\nN:\nC: ␊.␍\nN:\nC: ␊", TEXT),
+        *(
+            taken(
+                f"D9_{protocol}_end_cut_behind_{cut}",
+                protocol,
+                f"Subject: one⏎⏎first{END[:cut]}\nN:\nC: {END[cut:]}",
+                TEXT,
+            )
+            for cut in range(len(END) + 1)
+        ),
+        taken(f"D9_{protocol}_end_octet_by_octet", protocol, "\nN:\nC: ".join(["Subject: one⏎⏎first", *END]), TEXT),
         taken(f"D10_{protocol}_stuffed_dots", protocol, f"{TEXT}..⏎...⏎..x⏎.⏎", f"{TEXT}..⏎...⏎..x⏎"),
         taken(f"D10_{protocol}_empty", protocol, ".⏎", ""),
         taken(f"D10_{protocol}_only_a_stuffed_dot", protocol, "..⏎.⏎", "⏎..⏎"),
