@@ -81,7 +81,7 @@ def parameters(path: str, function: str) -> list[tuple[str, Case | None]]:
     module = importlib.import_module(path.removesuffix(".py").replace("/", "."))
     cases: list[tuple[str, Case | None]] = []
     for mark in getattr(getattr(module, function), "pytestmark", []):
-        for each in mark.args[1] if mark.name == "parametrize" else ():
+        for each in mark.args[1] if mark.name == "parametrize" and len(mark.args) > 1 else ():
             if (name := getattr(each, "id", None)) is not None:
                 case = each.values[0]
                 cases.append((name, case if isinstance(case, Case) else None))
