@@ -174,7 +174,7 @@ async def test_A21_handshake_left_at_every_octet(nursery: trio.Nursery, protocol
             await running.quiet()
         for client in running.clients:
             client.close()
-        assert descriptors() == before
+        assert descriptors() <= before
         failed = running.trace.sessions[1:]
         assert len(failed) > 30
         assert {session.end[0] for session in failed} == {"handshake_failed"}
