@@ -9,7 +9,20 @@ import pytest
 import trio
 
 from tests.adversarial.attack import carry_out
-from tests.adversarial.case import CLEAR, IMAP, IMAP_LOGIN, MX, POP3, SMTP_LOGIN, SUBMISSION, TLS, WRONG, Case, each
+from tests.adversarial.case import (
+    CLEAR,
+    IMAP,
+    IMAP_LOGIN,
+    MX,
+    POP3,
+    POP3_LOGIN,
+    SMTP_LOGIN,
+    SUBMISSION,
+    TLS,
+    WRONG,
+    Case,
+    each,
+)
 from tlsgate.config import TlsMode
 
 pytestmark = pytest.mark.timeout(60)
@@ -78,6 +91,17 @@ ONCE = (
         S: b OK done STARTTLS⏎
         """,
         heard=f"{IMAP_LOGIN}b STARTTLS⏎z NOOP⏎",
+    ),
+    Case(
+        "A5_pop3_stls_after_login_is_the_backends_to_refuse",
+        POP3,
+        TLS,
+        """
+        L:
+        C: STLS⏎
+        S: +OK done STLS⏎
+        """,
+        heard=f"{POP3_LOGIN}STLS⏎NOOP⏎",
     ),
     *(
         Case(
