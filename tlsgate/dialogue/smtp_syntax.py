@@ -34,6 +34,9 @@ def _paths(dot_string: str) -> tuple[re.Pattern[str], ...]:
 
 # Carriers have given out names with dots at the end and in a row: such senders exist, whatever RFC 5321 says.
 _MANY_DOTS = rf"\.*{_ATEXT}(?:\.+{_ATEXT})*\.*"
+# What another server would read as the way to somebody else: "a@b@c", outside quotes, behind a source route if any.
+_NO_AT = r'(?:[^<>",@]|"(?:[^"\\]|\\.)*+")*+'
+_TWO_ATS = re.compile(rf'<?(?:@[^<>":]*+:)?(?!@){_NO_AT}@{_NO_AT}@')
 _PARAMETER = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([^\x00-\x20=\x7f-\x9f]+))?")
 LONGEST_PATH = 256  # RFC 5321 4.5.3.1.3
 
@@ -94,8 +97,16 @@ def reverse_path(argument: str) -> tuple[Path, Parameters]:
 
 
 def forward_path(argument: str) -> tuple[Path, Parameters]:
-    """The argument of RCPT: "TO:<path>" and its parameters. Raises SmtpSyntaxError."""
-    return _path(argument, "TO:", "501 5.1.3", _paths(_DOT_STRING), null=False)
+    """The argument of RCPT: "TO:<path>" and its parameters. Raises SmtpSyntaxError.
+
+    Its code is 550 5.7.1 where the path is none for a second "@": that is no slip, but a try to have mail relayed.
+    """
+    try:
+        return _path(argument, "TO:", "501 5.1.3", _paths(_DOT_STRING), null=False)
+    except SmtpSyntaxError as error:
+        if error.code == "501 5.1.3" and _TWO_ATS.match(argument[3:].lstrip(" ")):
+            raise SmtpSyntaxError("550 5.7.1", "Relaying denied: address has more than one @") from None
+        raise
 
 
 def _path(
