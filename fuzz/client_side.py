@@ -49,6 +49,7 @@ _CODES = (250, 250, 250, 354, 451, 550, 421)
 _REFUSALS = tuple(Refusal)
 # The ends of who doesn't wait for an answer: commands behind STARTTLS, a body behind a DATA that is refused.
 _HASTY = (Ending.STARTTLS_INJECTION, Ending.BAD_COMMANDS)
+_LINE_ENDS = re.compile(rb"\r(?!\n)|(?<!\r)\n")
 _LINE = {
     Imap: re.compile(rb"(?:\*|\+|[!-~]{1,64}) [ -~]*"),
     Pop3: re.compile(rb"(?:\+OK|-ERR|\+ )[ -~]*|[A-Z][ -~]*|\."),
@@ -57,13 +58,15 @@ _LINE = {
 }
 
 
-def dialogue_of(kind: type[Dialogue], channel: Channel, *, normalize: bool = False) -> Dialogue:
+def dialogue_of(
+    kind: type[Dialogue], channel: Channel, bounds: Bounds = BOUNDS, *, normalize: bool = False
+) -> Dialogue:
     rules = MessageRules(_RULES.size, _RULES.recipients, normalize=normalize)
     if kind is Mx:
-        return Mx(_OFFER, channel, BOUNDS, rules)
+        return Mx(_OFFER, channel, bounds, rules)
     if kind is Submission:
-        return Submission(_OFFER, channel, BOUNDS, rules, _CONNECTION)
-    return Imap(_OFFER, channel, BOUNDS, _CONNECTION) if kind is Imap else Pop3(_OFFER, channel, BOUNDS, _CONNECTION)
+        return Submission(_OFFER, channel, bounds, rules, _CONNECTION)
+    return Imap(_OFFER, channel, bounds, _CONNECTION) if kind is Imap else Pop3(_OFFER, channel, bounds, _CONNECTION)
 
 
 class Client:
@@ -75,6 +78,7 @@ class Client:
     def __init__(self, kind: type[Dialogue], channel: Channel, verdicts: bytes, *, normalize: bool = False) -> None:
         self.dialogue = dialogue_of(kind, channel, normalize=normalize)
         self.log: Log = []
+        self._body = b""
         self.over = False
         self._line = _LINE[kind]
         self._channel = channel
@@ -107,8 +111,10 @@ class Client:
                 self._said(self._judge(event))
             case Mail() | Rcpt() | Data() | EndOfData():
                 assert isinstance(self.dialogue, Smtp)
-                if isinstance(event, EndOfData) and event.fault and self.log[-1][0] == "body":
-                    self.log.pop()  # how much of a message is passed on before its fault is seen is up to the pieces
+                if isinstance(event, EndOfData) and not event.fault:
+                    assert not _LINE_ENDS.search(self._body)
+                    self.log.append(("body", self._body))
+                self._body = b""
                 self.log.append(("event", event))
                 code = _CODES[next(self._verdicts) % len(_CODES)]
                 if code < 400:
@@ -116,8 +122,7 @@ class Client:
                 if said := self.dialogue.answer(SmtpReply(code, ("ok",))):
                     self._said(said)
             case Body(data):
-                assert not re.search(rb"\r(?!\n)|(?<!\r)\n", data) or data[-1:] == b"\r" or data[:1] == b"\n"
-                self._told("body", data)
+                self._body += data  # how much is passed on of a message with a fault is up to the pieces
             case CleartextAuthRefused(data) | AuthRejected(data):
                 assert isinstance(event, AuthRejected) is (self._channel is Channel.ENCRYPTED)
                 self.log.append(("event", type(event)))
@@ -150,14 +155,9 @@ class Client:
         assert data.endswith(b"\r\n")
         for line in data.split(b"\r\n")[:-1]:
             assert self._line.fullmatch(line), line
-        self._told("said", data)
-
-    def _told(self, kind: str, data: bytes) -> None:
-        if self.log and self.log[-1][0] == kind:
-            before = self.log.pop()[1]
-            assert isinstance(before, bytes)
-            data = before + data
-        self.log.append((kind, data))
+        before = self.log.pop()[1] if self.log and self.log[-1][0] == "said" else b""
+        assert isinstance(before, bytes)
+        self.log.append(("said", before + data))
 
 
 def fuzz_client(kind: type[Dialogue], data: bytes) -> None:
