@@ -4,6 +4,7 @@
 # make lint types
 # make bench   tlsgate beside nginx, Dovecot, HAProxy and stunnel; PYTHON=/usr/bin/python3 names the interpreter
 # make docs    write docs/configuration.md from the config's schema again
+# make fuzz    each fuzz target for FUZZ_SECONDS, 60 without it; -j2 two at once
 # make pins    write requirements/*.txt from pyproject.toml again; UPGRADE=1 takes newer versions
 
 PYTHON ?= python3
@@ -19,7 +20,10 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-head
 BENCH := build/bench
 BENCH_VENV = $(BENCH)/venv$(subst /,-,$(shell command -v $(PYTHON)))
 
-.PHONY: demo install test lint types format docs bench pins clean
+FUZZ_SECONDS ?= 60
+FUZZING = $(patsubst fuzz/targets/%.py,fuzz-%,$(filter-out %/__init__.py,$(wildcard fuzz/targets/*.py)))
+
+.PHONY: demo install test lint types format docs bench fuzz $(FUZZING) pins clean
 
 demo: $(VENV)/.run
 	@$(BIN)/python -m compileall -q tlsgate
@@ -59,13 +63,19 @@ $(BENCH)/%: bench/load/%.c
 	@mkdir -p $(@D)
 	$(CC) -O2 -Wall -Wextra -o $@ $< -lssl -lcrypto
 
-# dev.txt first: the two others take its versions, so that they can be installed into one environment.
+fuzz: $(FUZZING)
+
+$(FUZZING): fuzz-%: $(VENV)/.fuzz
+	$(BIN)/python -m fuzz.run $* --seconds $(FUZZ_SECONDS)
+
+# dev.txt first: the others take its versions, so that they can be installed into one environment.
 pins: $(VENV)/.run
 	$(PIP) install uv
 	$(COMPILE) pyproject.toml --group dev --group build -o requirements/dev.txt
 	$(COMPILE) pyproject.toml --constraints requirements/dev.txt -o requirements/run.txt
 	$(COMPILE) pyproject.toml --extra all --constraints requirements/dev.txt -o requirements/all.txt
 	$(COMPILE) --group build --constraints requirements/dev.txt -o requirements/build.txt
+	$(COMPILE) --group fuzz --constraints requirements/dev.txt -o requirements/fuzz.txt
 	$(COMPILE) --no-deps requirements/deploy.in --constraints requirements/dev.txt -o requirements/deploy.txt
 
 clean:
@@ -83,4 +93,8 @@ $(VENV)/.run: $(VENV)/.made $(PINS) pyproject.toml
 $(VENV)/.dev: $(VENV)/.run requirements/dev.txt requirements/deploy.txt
 	$(PIP) install --require-hashes -r requirements/dev.txt
 	$(PIP) install --no-deps --require-hashes -r requirements/deploy.txt
+	@touch $@
+
+$(VENV)/.fuzz: $(VENV)/.dev requirements/fuzz.txt
+	$(PIP) install --require-hashes -r requirements/fuzz.txt
 	@touch $@

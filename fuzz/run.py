@@ -36,6 +36,7 @@ def main() -> None:
         f"-artifact_prefix={corpus.parent}/",
         "-timeout=10",
         "-rss_limit_mb=1024",
+        "-verbosity=0",
         "-print_final_stats=1",
     ]
     atheris.Setup([sys.argv[0], *options, str(corpus), str(seeds)], target.fuzz)
