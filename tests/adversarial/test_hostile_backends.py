@@ -290,6 +290,18 @@ async def test_what_a_granting_backend_says_is_made_fit_for_a_client(nursery: tr
         assert not any(word in line for word in (b"STARTTLS", b"AUTH=", b"]a"))
 
 
+async def test_only_atoms_are_offered_for_capabilities(nursery: trio.Nursery) -> None:
+    """A client would take "{5}" at a line's end for the beginning of a literal, and our next reply for its octets."""
+    course = COURSES["imap login"]
+    lie = b'* OK [CAPABILITY IMAP4rev1 IDLE x"y" (a) b% *c d\\e f\xff {5} QUOTA=RES-STORAGE {5}] hi\r\n'
+    async with before(nursery, course, playing(course, 0, lie)) as (running, _):
+        await probe(running.pool.backends[0], running.house.service.backend_dialogue, 5.0)
+        client = await running.secure()
+        said = await client.ask(b"a CAPABILITY")
+        assert said.endswith(b" IDLE f? QUOTA=RES-STORAGE")
+        assert (await client.line()).startswith(b"a OK ")
+
+
 async def test_a_refusal_names_no_other_server(nursery: trio.Nursery) -> None:
     """RFC 2221: a client that follows would take its password there."""
     course = COURSES["imap login"]
