@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from ipaddress import ip_address
 from unittest import mock
@@ -22,6 +23,7 @@ from tlsgate.dialogue.backend import (
 from tlsgate.dialogue.client import ClientFacts, Endpoint
 from tlsgate.dialogue.credentials import Credentials
 from tlsgate.dialogue.events import LocalProtocolError, NeedData, RemoteProtocolError
+from tlsgate.dialogue.imap_backend import ImapBackend
 from tlsgate.dialogue.imap_syntax import escaped
 from tlsgate.dialogue.smtp_backend import SmtpBackend
 from tlsgate.dialogue.smtp_reply import SmtpReply
@@ -50,6 +52,7 @@ _PURPOSES: tuple[Purpose, ...] = (
 )
 _KNOWN: tuple[tuple[str, ...], ...] = ((), ("SASL PLAIN", "XCLIENT"), ("LOGINDISABLED", "AUTH=PLAIN", "ID"), ("USER",))
 _TAG = "cafe0001"
+_NO_ATOM = re.compile(r"[](){ %*\"\\]")
 
 
 class Backend:
@@ -101,6 +104,8 @@ class Backend:
                 assert verdict is None or self._fit(verdict.text)
                 assert all(self._fit(each) for each in capabilities)
                 assert sum(map(len, capabilities)) < 128 * 1024
+                if isinstance(self.dialogue, ImapBackend):  # they are shown to clients, where no other sign may stand
+                    assert not any(_NO_ATOM.search(each) for each in capabilities)
                 self.outcome = event
                 self._ended()
             case _:
