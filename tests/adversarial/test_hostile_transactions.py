@@ -83,6 +83,42 @@ async def put_off_then_sent(client: Client) -> list[bytes]:
     return said
 
 
+# -- before the first message ----------------------------------------------------------------------------
+
+MX_STEPS = [(name, step) for name in ("mx", "mx xclient") for step in range(COURSES[name].granted + 1)]
+BAD_STARTS: dict[str, Deed | bytes] = {
+    "closes": closes,
+    "resets mid-line": resets_mid_line,
+    "HTTP": speaks_another_protocol,
+    "421": b"421 4.3.2 bye\r\n",
+    "a grant of the other kind": b"354 go\r\n",
+    "codes that change": b"250-ok\r\n220 hi\r\n",
+}
+
+
+@pytest.mark.parametrize("kind", [*BAD_STARTS, "drips", "flood"])
+@pytest.mark.parametrize(("name", "step"), MX_STEPS)
+async def test_a_backend_that_never_gets_as_far_as_mail(
+    clock: MockClock, nursery: trio.Nursery, name: str, step: int, kind: str
+) -> None:
+    """A message that is put off is sent again; one that is refused for that is lost."""
+    course, flood = COURSES[name], Flood(b"x", 4)
+    script = dripping(course, step, 1.0) if kind == "drips" else playing(course, step, BAD_STARTS.get(kind, flood))
+    async with sending(nursery, course, script) as (client, running):
+        began = trio.current_time()
+        with little_memory():
+            assert (await client.ask(MAIL)).startswith(b"250 ")
+            assert await client.ask(RCPT) == LOST
+        assert trio.current_time() - began < 70
+        assert flood.sent < IN_KERNEL
+        assert len(records(running.pool).failures) == len(running.trace.sessions[0].of("no_backend")) == 1
+        await client.ask(b"RSET")
+        if name == "mx":  # that it isn't told who the client is keeps the other kind from being served by this one
+            assert (await tried(client))[-1] == b"250 2.0.0 Queued"
+
+
+# -- within a message ------------------------------------------------------------------------------------
+
 FAULTS: dict[str, Deed | bytes] = {
     "closes": closes,
     "closes mid-line": closes_mid_line,
