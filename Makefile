@@ -6,6 +6,7 @@
 # make docs    write docs/configuration.md from the config's schema again
 # make audit   known vulnerabilities of what is pinned, by the package index's advisories: needs the net
 # make sbom    build/sbom.cdx.json, what the image is made of (CycloneDX)
+# make fuzz    each fuzz target for FUZZ_SECONDS, 60 without it; -j2 two at once
 # make pins    write requirements/*.txt from pyproject.toml again; UPGRADE=1 takes newer versions
 
 PYTHON ?= python3
@@ -21,11 +22,14 @@ COMPILE = $(TOOLS)/audit/bin/uv pip compile --quiet --universal --generate-hashe
 BENCH := build/bench
 BENCH_VENV = $(BENCH)/venv$(subst /,-,$(shell command -v $(PYTHON)))
 
+FUZZ_SECONDS ?= 60
+FUZZING = $(patsubst fuzz/targets/%.py,fuzz-%,$(filter-out %/__init__.py,$(wildcard fuzz/targets/*.py)))
+
 # Environments of their own for tools that want other versions than we do.
 TOOLS := build/tools
 AUDITED := $(foreach file,run all build dev deploy,--requirement requirements/$(file).txt)
 
-.PHONY: demo install test lint types format docs bench audit sbom pins clean
+.PHONY: demo install test lint types format docs bench fuzz $(FUZZING) audit sbom pins clean
 
 demo: $(VENV)/.run
 	@$(BIN)/python -m compileall -q tlsgate
@@ -87,12 +91,18 @@ $(TOOLS)/sslyze/.made: requirements/setuptools.txt requirements/sslyze.txt
 	@$(TOOL_INSTALL) --no-binary sslyze --no-build-isolation -r requirements/sslyze.txt
 	@touch $@
 
-# dev.txt first: the two others take its versions, so that they can be installed into one environment.
+fuzz: $(FUZZING)
+
+$(FUZZING): fuzz-%: $(VENV)/.fuzz
+	$(BIN)/python -m fuzz.run $* --seconds $(FUZZ_SECONDS)
+
+# dev.txt first: the others take its versions, so that they can be installed into one environment.
 pins: $(TOOLS)/audit/.made
 	$(COMPILE) pyproject.toml --group dev --group build -o requirements/dev.txt
 	$(COMPILE) pyproject.toml --constraints requirements/dev.txt -o requirements/run.txt
 	$(COMPILE) pyproject.toml --extra all --constraints requirements/dev.txt -o requirements/all.txt
 	$(COMPILE) --group build --constraints requirements/dev.txt -o requirements/build.txt
+	$(COMPILE) --group fuzz --constraints requirements/dev.txt -o requirements/fuzz.txt
 	$(COMPILE) --no-deps requirements/deploy.in --constraints requirements/dev.txt -o requirements/deploy.txt
 	$(foreach file,setuptools sslyze audit,$(COMPILE) --python-version 3.11 requirements/$(file).in -o requirements/$(file).txt &&) true
 
@@ -111,4 +121,8 @@ $(VENV)/.run: $(VENV)/.made $(PINS) pyproject.toml
 $(VENV)/.dev: $(VENV)/.run requirements/dev.txt requirements/deploy.txt
 	$(PIP) install --require-hashes -r requirements/dev.txt
 	$(PIP) install --no-deps --require-hashes -r requirements/deploy.txt
+	@touch $@
+
+$(VENV)/.fuzz: $(VENV)/.dev requirements/fuzz.txt
+	$(PIP) install --require-hashes -r requirements/fuzz.txt
 	@touch $@

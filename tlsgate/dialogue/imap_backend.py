@@ -30,6 +30,7 @@ from tlsgate.dialogue.imap_syntax import LITERAL, quoted
 from tlsgate.dialogue.replies import printable
 
 _CODE = re.compile(rb"\[([A-Za-z][A-Za-z0-9.-]*)(?: ([^\]\r\n]*))?\] ?")
+_ATOM = re.compile(r"[^(){%*\"\\\]]+")  # RFC 9051 9, of what can be printed
 _REFUSALS = {
     "AUTHENTICATIONFAILED": Refusal.AUTHENTICATION_FAILED,
     "AUTHORIZATIONFAILED": Refusal.AUTHORIZATION_FAILED,
@@ -201,5 +202,5 @@ def _upper(capabilities: tuple[str, ...]) -> frozenset[str]:
 
 @lru_cache(_KEPT)
 def _words(text: bytes | None) -> tuple[str, ...]:
-    # No capability holds "]" (RFC 9051 9: atom); in a code of ours it would end the list.
-    return tuple(word for word in printable(text or b"", 4096).split() if "]" not in word)
+    # In a reply of ours "]" would end the list, "{5}" begin a literal.
+    return tuple(word for word in printable(text or b"", 4096).split() if _ATOM.fullmatch(word))

@@ -182,7 +182,8 @@ class ImapSession(MailAccess):
         return Reply(data)
 
     def _tagged(self, condition: bytes, text: bytes) -> bytes:
-        return b"%s %s %s\r\n" % (self._tag, condition, text)
+        # Words that aren't ours may end like a line before a literal.
+        return b"%s %s %s%s\r\n" % (self._tag, condition, text, b"." if text.endswith(b"}") else b"")
 
     def _no(self, code: str, text: str) -> bytes:
         return self._tagged(b"NO", f"[{code}] {text}".encode())

@@ -8,12 +8,13 @@ from functools import lru_cache
 
 import trio
 
+from tlsgate.backends.faults import Reason
 from tlsgate.backends.login import BackendSession
 from tlsgate.dialogue.buffer import ReceiveBuffer
 from tlsgate.dialogue.events import NeedData, RemoteProtocolError
 from tlsgate.dialogue.smtp_backend import SmtpBackend
 from tlsgate.dialogue.smtp_reply import ReplyReader, SmtpReply
-from tlsgate.tls.stream import RECORD, WOULD_BLOCK, StreamLost
+from tlsgate.tls.stream import RECORD, WOULD_BLOCK, Expired, StreamLost
 
 # RFC 5321 4.5.3.2: seconds that a client must grant a server. We are the backend's client.
 COMMAND_TIMEOUT = 300.0
@@ -22,7 +23,25 @@ _early = memoryview(bytearray(RECORD))
 
 
 class BackendLost(Exception):
-    """The backend is gone or talks nonsense in the middle of a transaction."""
+    """The backend is gone or talks nonsense in the middle of a transaction.
+
+    ``reason``: None where that was told before. The text is for the log.
+    """
+
+    def __init__(self, reason: Reason | None = None, text: str = "") -> None:
+        super().__init__(f"{reason}: {text}" if reason else "lost before")
+        self.reason = reason
+
+
+def lost(error: StreamLost | RemoteProtocolError) -> BackendLost:
+    """The same as a loss of the backend."""
+    match error:
+        case Expired():
+            return BackendLost(Reason.TIMEOUT, error.reason)
+        case StreamLost():
+            return BackendLost(Reason.CLOSED, error.reason)
+        case _:
+            return BackendLost(Reason.PROTOCOL, str(error))
 
 
 async def ask(backend: BackendSession, data: bytes, kind: int, timeout: float = COMMAND_TIMEOUT) -> SmtpReply:
@@ -60,10 +79,11 @@ async def _ask(backend: BackendSession, commands: Sequence[bytes], kind: int, ti
             if said[-1].code == 421:
                 break
     except (StreamLost, RemoteProtocolError) as error:
-        raise BackendLost from error
+        raise lost(error) from None
     stream.expires(math.inf)
-    if any(each.positive and each.code // 100 != kind for each in said):
-        raise BackendLost
+    for each in said:
+        if each.positive and each.code // 100 != kind:
+            raise BackendLost(Reason.PROTOCOL, f"a command is answered by {each.code}")
     return said
 
 

@@ -26,6 +26,7 @@ from tlsgate.mail.backend_commands import (
     ask,
     ask_all,
     keywords,
+    lost,
     nothing_said,
     refused_early,
 )
@@ -49,7 +50,7 @@ class Delivery:
     recipient: so nothing is asked of a backend for mail that isn't taken. ``connect``: makes a session; raises
     NoBackend. ``dialogue``: the client's, which is held to what the backend can do.
 
-    Every method but ``drop`` and ``leave`` raises BackendLost; then the caller drops what is left. ``in_body``: a
+    Every method but ``lost``, ``drop`` and ``leave`` raises BackendLost; then the caller calls ``lost``. ``in_body``: a
     message is under way that hasn't been ended.
     """
 
@@ -115,10 +116,13 @@ class Delivery:
         self._backend.stream.expires(trio.current_time() + COMMAND_TIMEOUT)
         try:
             await self._backend.stream.send(data)
-        except StreamLost:
+        except StreamLost as error:
             with suppress(StreamLost):
                 self._refusal = refused_early(self._backend)
-            self.drop()
+            if self._refusal is None:
+                self.lost(lost(error))
+            else:
+                self.drop()
 
     async def end(self, rest: bytes) -> SmtpReply:
         """The message stands: the ``rest`` of it, and the final dot. A backend may have refused it before its end."""
@@ -126,8 +130,8 @@ class Delivery:
         if self._backend is not None:
             try:
                 refusal = refused_early(self._backend)
-            except StreamLost:
-                raise BackendLost from None
+            except StreamLost as error:
+                raise lost(error) from None
         if refusal is not None:
             self.drop()
             return SmtpReply(451, refusal.lines) if refusal.code == 421 else refusal
@@ -143,6 +147,13 @@ class Delivery:
         # A MAIL that was due still hasn't come to the backend.
         if self._backend is not None and due is None and not (await self._command(b"RSET\r\n", 2)).positive:
             self.drop()
+
+    def lost(self, how: BackendLost) -> None:
+        """Drop a backend that is lost, and tell of it."""
+        if self._backend is not None and how.reason is not None:
+            self._backend.backend.trace.failed(how.reason)
+            self._trace.no_backend(f"{self._backend.backend.address}: {how}")
+        self.drop()
 
     def drop(self) -> None:
         """Close the connection at once, whatever is under way there."""

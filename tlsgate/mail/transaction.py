@@ -167,8 +167,8 @@ class Transactions:
                     said = await self._end(asked)
                     self._over()
                     return said
-        except BackendLost:
-            self._delivery.drop()
+        except BackendLost as how:
+            self._delivery.lost(how)
             if isinstance(asked, EndOfData):
                 self._told("lost", asked.size, LOST)
                 self._over()
@@ -194,8 +194,8 @@ class Transactions:
         ]
         try:
             said = await self._delivery.recipients(wanted) if wanted else []
-        except BackendLost:
-            self._delivery.drop()
+        except BackendLost as how:
+            self._delivery.lost(how)
             said = [LOST] * len(wanted)
         self._recipients += sum(each.positive for each in said)
         answers = iter(said)
