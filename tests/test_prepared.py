@@ -20,6 +20,12 @@ SHA = (
 )
 
 
+@pytest.fixture(autouse=True)
+def _keeps_its_rights(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What ``run`` gives up for good, the process of all tests would be without."""
+    monkeypatch.setattr("tlsgate.cli.run.give_up", lambda: None)
+
+
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
     """A good config; its [auth] and the pool's login are put in by ``written``."""

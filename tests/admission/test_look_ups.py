@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 import trio
+from msgspec.structs import asdict
 from trio.testing import wait_all_tasks_blocked
 
 from tests.admission.look_ups import LookUpRecords, look_ups
