@@ -15,6 +15,9 @@ from fuzz.targets import NAMES
 _ROOT = Path(__file__).parent
 _BUILD = _ROOT.parent / "build" / "fuzz"
 
+# What reads the input before we do, so that the fuzzer sees its ways too.
+_LIBRARIES = {"auth_http": ("h11",), "dns_answer": ("dns",), "jwk": ("joserfc",), "jwt": ("joserfc",)}
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m fuzz.run", description=__doc__)
@@ -25,7 +28,7 @@ def main() -> None:
 
     import atheris  # type: ignore[import-not-found, import-untyped, unused-ignore]
 
-    with atheris.instrument_imports(include=["tlsgate"]):
+    with atheris.instrument_imports(include=["tlsgate", *_LIBRARIES.get(arguments.target, ())]):
         target = importlib.import_module(f"fuzz.targets.{arguments.target}")
 
     corpus, seeds = _BUILD / arguments.target / "corpus", _ROOT / "seeds" / arguments.target

@@ -6,6 +6,7 @@ from ipaddress import ip_address
 
 import dns.exception
 import dns.message
+import dns.rdataclass
 import dns.rdatatype
 
 from tlsgate.admission.host_name import is_host_name
@@ -19,7 +20,10 @@ def fuzz(data: bytes) -> None:
     except (dns.exception.DNSException, ValueError):
         return
     assert sum(len(each) for each in message.answer) <= _MOST_RECORDS
-    if not isinstance(message, dns.message.QueryMessage) or not message.question:
+    if not isinstance(message, dns.message.QueryMessage) or len(message.question) != 1:
+        return
+    (question,) = message.question  # an answer to another question than ours is dropped before it comes so far
+    if question.rdclass is not dns.rdataclass.IN or question.rdtype not in _ASKED:
         return
     try:
         found = message.resolve_chaining()
@@ -28,7 +32,7 @@ def fuzz(data: bytes) -> None:
     assert found.minimum_ttl >= 0
     if found.answer is None:
         return
-    _read(found.answer.rdtype, [_text(each) for each in found.answer if each.rdtype in _ASKED])
+    _read(found.answer.rdtype, [_text(each) for each in found.answer])
 
 
 _ASKED = frozenset(dns.rdatatype.from_text(each) for each in ("A", "AAAA", "PTR", "MX", "SRV", "TXT"))
