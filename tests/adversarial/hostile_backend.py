@@ -201,6 +201,13 @@ class Flood:
             await talk.say(self._block)
             self.sent += len(self._block)
 
+    async def stopped(self) -> None:
+        """Wait until it has begun, and nobody takes more of it for a moment."""
+        before = -1
+        while before != self.sent or not self.sent:
+            before = self.sent
+            await trio.sleep(0.3)
+
 
 def dripping(course: Course, step: int, pause: float) -> Script:
     """From ``step`` on an octet every ``pause`` seconds, in an answer that has no end."""

@@ -429,12 +429,9 @@ async def test_a_flood_for_a_client_that_does_not_read_stops_at_the_backend(nurs
     async with before(nursery, course, playing(course, course.granted, floods)) as (running, server):
         client = await running.logged_in()
         with little_memory():
-            sent = -1
-            while flood.sent != sent:
-                sent = flood.sent
-                with trio.move_on_after(0.3):
-                    await server.talks[0].cut.wait()
+            await flood.stopped()
         assert 0 < running.pump.backlog <= 256 * KIB
-        assert sent < IN_KERNEL
+        assert flood.sent < IN_KERNEL
+        assert not server.talks[0].cut.is_set()
         client.reset()
         await running.quiet()
