@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from msgspec import Struct
@@ -28,6 +29,9 @@ class Finding(Struct, frozen=True):
     key: KeyPath
     problem: str
     expected: str
+
+
+Findings = Iterator[Finding]
 
 
 class Fault(Struct, frozen=True):
