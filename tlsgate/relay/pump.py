@@ -18,8 +18,8 @@ import select
 from collections.abc import Callable
 
 import trio
-from msgspec import Struct
 
+from tlsgate.relay.relaying import Leg, Relayed, Relaying
 from tlsgate.tls.stream import RECORD, WOULD_BLOCK, Stream, StreamLost
 
 _IN, _OUT = select.EPOLLIN, select.EPOLLOUT
@@ -38,70 +38,12 @@ _QUIET = 0.2
 _LF = 10
 
 
-class Relayed(Struct, frozen=True):
-    """How a relayed session ended: octets read from the client and from the backend, and why."""
-
-    up: int
-    down: int
-    reason: str
-
-
-class _Leg:
-    """One socket of a session.
-
-    ``backlog`` waits to be written to it, and behind that, with ``tell_end``, the other side's end. ``ended``: no more
-    will be read from it. ``last``: the octet that was read last.
-    """
-
-    __slots__ = ("backlog", "ended", "last", "mask", "other", "received", "session", "stream", "tell_end")
-
-    other: _Leg
-
-    def __init__(self, session: Relaying, stream: Stream) -> None:
-        self.session = session
-        self.stream = stream
-        self.backlog: memoryview | None = None
-        self.ended = False
-        self.tell_end = False
-        self.mask = 0
-        self.received = self.last = 0
-
-
-class Relaying:
-    """A session that is being relayed. ``about``: whatever its owner knows it by."""
-
-    __slots__ = ("about", "client", "farewell", "idle_timeout", "on_end", "owner", "seen")
-
-    client: _Leg
-
-    def __init__(
-        self,
-        owner: object,
-        about: object,
-        farewell: bytes,
-        idle_timeout: float,
-        on_end: Callable[[Relayed], None],
-        now: float,
-    ) -> None:
-        self.owner = owner
-        self.about = about
-        self.farewell = farewell
-        self.idle_timeout = idle_timeout
-        self.on_end: Callable[[Relayed], None] | None = on_end
-        self.seen = now
-
-    @property
-    def octets(self) -> tuple[int, int]:
-        """Octets that were read so far, from the client and from the backend."""
-        return self.client.received, self.client.other.received
-
-
 class Pump:
     """Relays sessions handed to it by ``add`` while ``run`` is running."""
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
-        self._legs: dict[int, _Leg] = {}
+        self._legs: dict[int, Leg] = {}
         self._buffer = memoryview(bytearray(_BUFFER))
         self._record = self._buffer[:RECORD]
         self._backlog = 0
@@ -140,7 +82,7 @@ class Pump:
         ``farewell``: the line by which ``dismiss`` ends it.
         """
         session = Relaying(owner, about, farewell, idle_timeout, on_end, trio.current_time())
-        first, second = _Leg(session, client), _Leg(session, backend)
+        first, second = Leg(session, client), Leg(session, backend)
         first.other, second.other = second, first
         session.client = first
         self._legs[client.fd] = first
@@ -233,7 +175,7 @@ class Pump:
             self._tick = seconds
             self._nap.deadline = min(self._nap.deadline, trio.current_time() + seconds)
 
-    def _serve(self, leg: _Leg, mask: int) -> None:
+    def _serve(self, leg: Leg, mask: int) -> None:
         session = leg.session
         session.seen = self._now
         try:
@@ -244,7 +186,7 @@ class Pump:
         except Exception as error:  # noqa: BLE001 - a fault in one session must not end the others; its log line says it
             self._fail(session, error)
 
-    def _read(self, leg: _Leg) -> None:
+    def _read(self, leg: Leg) -> None:
         """Take what the leg's peer has sent to the other leg's. Raises StreamLost."""
         buffer = self._buffer if self._backlog < _BACKLOG_BUDGET else self._record
         count = leg.stream.read_into(buffer)
@@ -258,7 +200,7 @@ class Pump:
         elif count != WOULD_BLOCK:
             self._input_ended(leg)
 
-    def _write(self, leg: _Leg, data: memoryview) -> None:
+    def _write(self, leg: Leg, data: memoryview) -> None:
         """Write to the leg's peer, which has no backlog, and keep what doesn't go now. Raises StreamLost."""
         count = leg.stream.write(data)
         if count == len(data):
@@ -268,7 +210,7 @@ class Pump:
         self._arm(leg)
         self._arm(leg.other)
 
-    def _flush(self, leg: _Leg) -> None:
+    def _flush(self, leg: Leg) -> None:
         """Write more of the backlog, and the end when it is due. Raises StreamLost."""
         backlog = leg.backlog
         if backlog is not None:
@@ -283,7 +225,7 @@ class Pump:
         self._arm(leg)
         self._arm(leg.other)
 
-    def _input_ended(self, leg: _Leg) -> None:
+    def _input_ended(self, leg: Leg) -> None:
         leg.ended = True
         other = leg.other
         if other.ended and leg.backlog is None and other.backlog is None:
@@ -296,7 +238,7 @@ class Pump:
             other.tell_end = True
             self._arm(leg)
 
-    def _tell_end(self, leg: _Leg) -> None:
+    def _tell_end(self, leg: Leg) -> None:
         """The other side's input has ended and all of it is written: carry that over, now or when there is room."""
         leg.stream.end_writing()
         leg.tell_end = leg.stream.end_due
@@ -305,7 +247,7 @@ class Pump:
         elif leg.ended and leg.backlog is None and leg.other.backlog is None:
             self._end(leg.session, "both closed")
 
-    def _arm(self, leg: _Leg) -> None:
+    def _arm(self, leg: Leg) -> None:
         """Make the epoll set say what the leg wants."""
         if leg.session.on_end is None:
             return
