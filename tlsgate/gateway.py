@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import signal
-import socket
 import time
 import traceback
 from collections.abc import AsyncIterator, Callable
@@ -19,7 +18,7 @@ from tlsgate.admission.gatehouse import Gatehouse
 from tlsgate.arrival import Arrival
 from tlsgate.config import Config, ConfigError
 from tlsgate.controls import Controls
-from tlsgate.listener import Listener
+from tlsgate.listening import Listening, close_all
 from tlsgate.ops.admission_trace import AdmissionTrace
 from tlsgate.ops.fleet_trace import FleetTrace
 from tlsgate.ops.gateway_view import ReloadView
@@ -33,14 +32,12 @@ from tlsgate.relay import Pump
 from tlsgate.renewal import Renewal, Renewing
 from tlsgate.server import Here, Server, Workers
 from tlsgate.serving import Serving
-from tlsgate.sockets import admin_place, bind_all, close, listener_places, remove_stale, shown, socket_key
+from tlsgate.sockets import remove_stale
 from tlsgate.tls.certificate import CertificateFault
 from tlsgate.workers.counts import Counts
 from tlsgate.workers.fleet import Fleet
-from tlsgate.workers.process import CannotStart, sessions_within, user_id, worker_count
+from tlsgate.workers.process import CannotStart, sessions_within, worker_count
 from tlsgate.workers.spawner import Spawner, SpawnFault
-
-_ADMIN = "admin"
 
 
 class Gateway:
@@ -75,23 +72,16 @@ class Gateway:
         if gatehouse.shared is not None:
             metrics.shared_state(lambda: told.state_is_up, lambda: told.state_faults)
         self._server = self._who_serves(spawner)
-        self._passed = PassedSockets() if passed is None else passed
-        self._sockets: dict[str, socket.socket] = {}
-        self._listeners: dict[str, Listener] = {}
-        self._addresses: dict[str, str] = {}
+        self._listening = listening = Listening(PassedSockets() if passed is None else passed)
         self._empty = trio.Event()
         self._reloading = trio.Lock()
         self._overview = Overview(
-            gatehouse, metrics, self.health, self._server, lambda: (self._now, self._addresses), self._reload
+            gatehouse, metrics, self.health, self._server, lambda: (self._now, listening.addresses), self._reload
         )
 
     def bind(self) -> dict[str, str]:
         """Bind every address; gives those of the listeners by name. Raises CannotStart. Needs privileges."""
-        settings = self._now.settings
-        places = listener_places(self._now.listeners)
-        places[_ADMIN] = admin_place(settings.admin, user_id(settings.server.user))
-        self._sockets = bind_all(places, (), self._passed)
-        return {each.name: shown(self._sockets[socket_key(each)]) for each in self._now.listeners}
+        return self._listening.bind(self._now)
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve what was bound until SIGTERM or SIGINT, then drain. Reports when it accepts."""
@@ -134,24 +124,14 @@ class Gateway:
         self._now = plan.prepared
         settings = self._now.settings
         self.gatehouse.apply(settings, self._now.rules, self._room(settings))
-        gone = self._listeners.keys() - plan.listeners.keys()
-        for key in gone:
-            self._listeners.pop(key).stop()
+        gone = self._listening.stop_gone(plan)
         self._server.take_over(plan, gone, settings.server.drain)
         self._metrics.certificates(self._now.contexts.certificates)
         self._metrics.backends.served = plan.backends
-        for key, (service, trace) in plan.listeners.items():
-            if (listener := self._listeners.get(key)) is not None:
-                listener.service, listener.trace = service, trace
-                continue
-            listener = Listener(key, self._sockets.pop(key), service, self.gatehouse.door, self, trace)
-            self._listeners[key] = listener
-            self._nursery.start_soon(listener.run)
-        bound = {each.name: self._listeners[socket_key(each)].socket for each in self._now.listeners}
-        self._addresses = {name: shown(listening) for name, listening in bound.items()}
+        self._listening.open(plan, self.gatehouse.door, self, self._nursery)
         for remark in plan.remarks:
             self._log.emit(remark.event, "warning", about=remark.about, reason=remark.text)
-        for name, address in self._passed.unused():
+        for name, address in self._listening.unused():
             self._log.emit("socket_unused", "warning", name=name, address=address)
 
     def begin(self, listener: str, arrival: Arrival, entry: Entry) -> bool:
@@ -178,7 +158,7 @@ class Gateway:
     async def _serve_admin(self) -> None:
         from tlsgate.ops.admin import serve_admin  # dear to import: clients are served first
 
-        bound, address = self._sockets.pop(_ADMIN), self._now.settings.admin.address
+        bound, address = self._listening.admin(), self._now.settings.admin.address
         try:
             controls = Controls(self.gatehouse.bans, lambda: self._now.admin_token, self._overview)
             await serve_admin(bound, self._metrics.registry, self.health, controls, self._log)
@@ -187,7 +167,7 @@ class Gateway:
                 remove_stale(address.path)
 
     def _named_addresses(self) -> str:
-        return ", ".join(f"{name} {address}" for name, address in self._addresses.items())
+        return ", ".join(f"{name} {address}" for name, address in self._listening.addresses.items())
 
     # -- reload and drain ---------------------------------------------------------------------------
 
@@ -225,18 +205,15 @@ class Gateway:
     async def _new_plan(self, load: Callable[[], Prepared]) -> Plan:
         """Load it and bind what is new there: all that can fail, and nothing that is served changes."""
         prepared = await trio.to_thread.run_sync(load, limiter=self._rereading)
-        wanted, held = listener_places(prepared.listeners), listener_places(self._now.listeners)
-        new = {key: place for key, place in wanted.items() if key not in held}
-        bound = bind_all(new, [place for key, place in held.items() if key not in wanted], self._passed)
+        bound = self._listening.bind_new(prepared, self._now)
         done = False
         try:
             plan = await self._server.renew(prepared)
             done = True
         finally:
             if not done:
-                for each in bound.values():
-                    close(each)
-        self._sockets |= bound
+                close_all(bound)
+        self._listening.hold(bound)
         return plan
 
     def _rejected(self, reason: str) -> ReloadView:
@@ -253,8 +230,7 @@ class Gateway:
         self.health.ready = False
         async with self._reloading:  # an admin's may be under way: it mustn't bring back what stops now
             pass
-        for listener in self._listeners.values():
-            listener.stop()
+        self._listening.stop()
         self._log.emit("draining", sessions=self.gatehouse.door.used)
         self._server.retire_all()
         if self.gatehouse.door.used:
