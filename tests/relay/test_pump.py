@@ -660,6 +660,8 @@ async def test_a_stale_event_for_a_descriptor_that_is_used_again(relay: Relay) -
     def begin_another(ended: Relayed) -> None:
         ends.append(ended)
         (client, front), (backend, back) = connected_pair(), connected_pair()
+        if len(ends) % 2:  # whether the pump had the even numbers or the odd ones
+            client, front, backend, back = front, client, back, backend
         new.append((client, backend))
         new_numbers.update((front.fileno(), back.fileno()))
         relay.pump.add(

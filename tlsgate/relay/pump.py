@@ -19,6 +19,7 @@ from collections.abc import Callable
 
 import trio
 
+from tlsgate.relay.linger import Linger
 from tlsgate.relay.relaying import Leg, Relayed, Relaying
 from tlsgate.tls.stream import RECORD, WOULD_BLOCK, Stream, StreamLost
 
@@ -49,6 +50,7 @@ class Pump:
         self._backlog = 0
         self._now = 0.0
         self._moved = 0
+        self._ended = False
         self._tick = _LONGEST_TICK
         self._nap = trio.CancelScope()
 
@@ -145,20 +147,36 @@ class Pump:
             self._epoll.close()
 
     async def _relay(self) -> None:
-        descriptor, poll, legs = self._epoll.fileno(), self._epoll.poll, self._legs
-        while True:
-            await trio.lowlevel.wait_readable(descriptor)
-            self._now = trio.current_time()
-            turn_ends = self._now + _TURN
-            for _ in range(_BATCHES):
-                events = poll(0, _EVENTS)
-                self._moved = 0
-                for fd, mask in events:
-                    leg = legs.get(fd)
-                    if leg is not None:
-                        self._serve(leg, mask)
-                if (self._moved < _BULK and len(events) < _EVENTS) or trio.current_time() > turn_ends:
-                    break
+        try:
+            linger = Linger(self._epoll, self._take_turn)
+        except LookupError:
+            linger = None
+        try:
+            while True:
+                await trio.lowlevel.wait_readable(self._epoll.fileno())
+                self._take_turn()
+                if linger is not None:
+                    linger.due = True
+        finally:
+            if linger is not None:
+                linger.close()
+
+    def _take_turn(self) -> bool:
+        """Relay what is here, for a while at most. Whether a session has ended, of which others were told."""
+        poll, legs = self._epoll.poll, self._legs
+        self._ended = False
+        self._now = trio.current_time()
+        turn_ends = self._now + _TURN
+        for _ in range(_BATCHES):
+            events = poll(0, _EVENTS)
+            self._moved = 0
+            for fd, mask in events:
+                leg = legs.get(fd)
+                if leg is not None:
+                    self._serve(leg, mask)
+            if (self._moved < _BULK and len(events) < _EVENTS) or trio.current_time() > turn_ends:
+                break
+        return self._ended
 
     async def _watch_idle(self) -> None:
         # A sweep costs 0.2 us a session and no memory; a timer each would cost both.
@@ -282,4 +300,5 @@ class Pump:
             client.stream.end_writing()
         client.stream.close()
         backend.stream.close()
+        self._ended = True
         on_end(Relayed(client.received, backend.received, reason))
