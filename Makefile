@@ -66,6 +66,10 @@ bench:
 	@$(BENCH_VENV)/bin/python -m compileall -q tlsgate
 	$(BENCH_VENV)/bin/python bench/compare.py $(BENCH_OPTIONS)
 
+$(BENCH)/clock.so: bench/load/clock.c
+	@mkdir -p $(@D)
+	$(CC) -O2 -Wall -Wextra -shared -fPIC -o $@ $< -ldl
+
 $(BENCH)/%: bench/load/%.c
 	@mkdir -p $(@D)
 	$(CC) -O2 -Wall -Wextra -o $@ $< -lssl -lcrypto

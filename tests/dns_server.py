@@ -58,6 +58,7 @@ class DnsServer:
     """What isn't in ``names`` doesn't exist. ``asked``: each question, with its transport.
 
     ``everything``: the reply to every question, whatever ``names`` say. ``minimum``: the SOA's, in seconds.
+    ``port``: where it is to serve; 0 is any, then the one that it is.
     """
 
     names: dict[tuple[str, str], Reply] = field(default_factory=dict)
@@ -84,10 +85,10 @@ class DnsServer:
 
     async def serve(self, nursery: trio.Nursery) -> DnsServer:
         """Serve from now on."""
-        listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        listeners = await trio.open_tcp_listeners(self.port, host="127.0.0.1")
         while (udp := await _bound(port := listeners[0].socket.getsockname()[1])) is None:
             await listeners[0].aclose()
-            listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+            listeners = await trio.open_tcp_listeners(self.port, host="127.0.0.1")
         self.port = port
         nursery.start_soon(trio.serve_listeners, self._stream, listeners)
         nursery.start_soon(self._datagrams, udp, nursery)

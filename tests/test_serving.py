@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +19,7 @@ from tests.http.server import serving as http_server
 from tests.legacy_server import LegacyServer, imap
 from tests.test_gateway import Log, at, config, reading
 from tlsgate import config as configured
+from tlsgate import serving
 from tlsgate.admission.door import Entry
 from tlsgate.admission.network import parse_client
 from tlsgate.admission.rules import AddressRules
@@ -126,6 +127,26 @@ async def test_a_new_plan_leaves_sessions_alone(tmp_path: Path) -> None:
             assert (await client.ask(b"n NOOP")).startswith(b"n OK")
             client.close()
         await own.all_left(2)
+
+
+async def test_sessions_are_counted_for_the_memory_that_they_took(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that are relayed, and those that are not yet."""
+    asked: list[Callable[[], int]] = []
+
+    async def give_back(sessions: Callable[[], int]) -> None:
+        asked.append(sessions)
+
+    monkeypatch.setattr(serving, "give_back", give_back)
+    async with house(tmp_path) as own:
+        relayed, silent = await own.log_in(), own.connect(own.key)
+        await wait_all_tasks_blocked()
+        assert asked[0]() == 2
+        for client in (relayed, silent):
+            client.close()
+        await own.all_left(2)
+        assert asked[0]() == 0
 
 
 # -- who asks servers ------------------------------------------------------------------------------------

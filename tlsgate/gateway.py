@@ -117,7 +117,8 @@ class Gateway:
             return Here(Serving(log, metrics), self.gatehouse, self.left)
         count = worker_count(self._now.settings.server.workers)
         fleet = Fleet(spawner, count, self.gatehouse, Counts(metrics), FleetTrace(log), self._look_if_empty)
-        return Workers(fleet, lambda prepared: make_plan(prepared, {}, Pump(), log, metrics))
+        relays_nothing = Pump()  # one for all plans: each has a descriptor
+        return Workers(fleet, lambda prepared: make_plan(prepared, {}, relays_nothing, log, metrics))
 
     def _serve(self, plan: Plan) -> None:
         """Make what is served follow ``plan``, whose sockets are bound. Sessions that live go on as they began."""

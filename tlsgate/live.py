@@ -26,6 +26,9 @@ class Live:
         self._pump = pump
         self._running: dict[SessionTrace, Session] = {}
 
+    def __len__(self) -> int:
+        return len(self._running) + len(self._pump)
+
     async def run(self, trace: SessionTrace, session: Session) -> None:
         """Run a session, which is listed until it has ended or the pump has it."""
         self._running[trace] = session

@@ -15,6 +15,7 @@ from tlsgate.backends.health import probe_all, watch
 from tlsgate.backends.pool import Pool
 from tlsgate.backends.resolve import Names
 from tlsgate.config import Protocol
+from tlsgate.freed_memory import give_back
 from tlsgate.live import Live
 from tlsgate.login_session import LoginSession
 from tlsgate.mail import aliases_file
@@ -79,6 +80,7 @@ class Serving:
             self._nursery = nursery
             waits()  # takes a descriptor: while there is one
             nursery.start_soon(self._pump.run)
+            nursery.start_soon(give_back, lambda: len(self.live))
             task_status.started()
             try:
                 await trio.sleep_forever()

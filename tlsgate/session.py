@@ -137,13 +137,13 @@ class Session(ABC):
         if not octets_are_here(self._stream.socket):
             await self._stream.wait_readable()
         handshakes = self._visit.handshakes
-        if not await handshakes.enter(self._deadline):
+        if not (place := await handshakes.enter(self._deadline)):
             raise Expired
         try:
             self._stream.expires(min(self._deadline, trio.current_time() + _HANDSHAKE))
             return await accept_tls(self._stream.socket, self._service.contexts, self._service.protocol)
         finally:
-            handshakes.leave()
+            handshakes.leave(place)
 
     # -- who the client is --------------------------------------------------------------------------
 

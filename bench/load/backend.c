@@ -1,11 +1,14 @@
 /* A legacy mail server as a backend: IMAP, POP3 and SMTP in clear, and the HTTP server that nginx asks where to go.
  *
- * backend HOST IMAP_PORT POP3_PORT SMTP_PORT HTTP_PORT
+ * backend HOST IMAP_PORT POP3_PORT SMTP_PORT HTTP_PORT [FILE]
  *
- * One thread, epoll. It lets everybody in. FETCH n and RETR n give a message of n MiB; APPEND and DATA keep nothing. */
+ * One thread, epoll. It lets everybody in but those whose password is "wrong". FETCH n and RETR n give a message of n MiB;
+ * APPEND and DATA keep nothing. With FILE, a line with the last recipient of each message is in there before the message
+ * is taken, and answers to NOOP end with IMAP_PORT. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/tcp.h>
 #include <signal.h>
 #include <stdio.h>
@@ -27,13 +30,15 @@ struct connection {
     char line[1024];
     int line_length, literal_end; /* of an IMAP command, with its literals; where its last literal ends */
     long literal, ignored;        /* octets still to come: of a literal that is kept, of one that isn't */
+    char recipient[128];
     char out[1024], after[96];    /* goes out before `bulk` octets of body, and after */
     int out_length, after_length;
     long bulk;
 };
 static char body[BODY], input[256 * 1024];
 static const char *host;
-static int ports[PROTOCOLS], epoll;
+static int ports[PROTOCOLS], epoll, file = -1;
+static char noop[32] = "done";
 
 static void add(struct connection *c, const char *text)
 {
@@ -95,18 +100,29 @@ static int begins(const char *text, const char *with)
 {
     return !strncasecmp(text, with, strlen(with));
 }
+/* As the gateway encodes it: an atom, or the end of a base64 that begins with NUL and user@example.com. */
+static int is_wrong(const char *credentials)
+{
+    return strstr(credentials, "wrong") || strstr(credentials, "d3Jvbmc=");
+}
+static int keep_recipient(const struct connection *c)
+{
+    char line[sizeof c->recipient + 1];
+    int length = snprintf(line, sizeof line, "%s\n", c->recipient);
+    return file < 0 || write(file, line, length) == length;
+}
 static void imap(struct connection *c)
 {
     char *verb = strchr(c->line, ' ');
     if (c->expecting != COMMAND) {
-        add_tagged(c, c->expecting == CREDENTIALS ? "OK [CAPABILITY " CAPABILITIES "] logged in" : "OK done");
+        add_tagged(c, c->expecting == CREDENTIALS ? is_wrong(c->line) ? "NO [AUTHENTICATIONFAILED] wrong" : "OK [CAPABILITY " CAPABILITIES "] logged in" : "OK done");
         c->expecting = COMMAND;
         return;
     }
     snprintf(c->tag, sizeof c->tag, "%.*s", (int)(verb ? verb - c->line : 0), c->line);
     verb = verb ? verb + 1 : c->line;
     if (begins(verb, "LOGIN ") || begins(verb, "AUTHENTICATE PLAIN "))
-        add_tagged(c, "OK [CAPABILITY " CAPABILITIES "] logged in");
+        add_tagged(c, is_wrong(verb) ? "NO [AUTHENTICATIONFAILED] wrong" : "OK [CAPABILITY " CAPABILITIES "] logged in");
     else if (begins(verb, "AUTHENTICATE ")) {
         c->expecting = CREDENTIALS;
         add(c, "+ \r\n");
@@ -125,6 +141,11 @@ static void imap(struct connection *c)
         else if (begins(verb, "LOGOUT")) {
             add(c, "* BYE\r\n");
             c->closing = 1;
+        } else if (begins(verb, "NOOP")) {
+            char answer[sizeof noop + 3];
+            snprintf(answer, sizeof answer, "OK %s", noop);
+            add_tagged(c, answer);
+            return;
         }
         add_tagged(c, "OK done");
     }
@@ -139,7 +160,13 @@ static void pop3(struct connection *c)
         c->after_length = snprintf(c->after, sizeof c->after, ".\r\n");
     } else if (!strcasecmp(c->line, "AUTH PLAIN"))
         add(c, "+ \r\n");
-    else {
+    else if (is_wrong(c->line))
+        add(c, "-ERR [AUTH] wrong\r\n");
+    else if (begins(c->line, "NOOP")) {
+        add(c, "+OK ");
+        add(c, noop);
+        add(c, "\r\n");
+    } else {
         c->closing = begins(c->line, "QUIT");
         add(c, "+OK\r\n");
     }
@@ -149,11 +176,11 @@ static void smtp(struct connection *c)
     if (c->expecting == MESSAGE) {
         if (!strcmp(c->line, ".")) {
             c->expecting = COMMAND;
-            add(c, "250 2.0.0 queued\r\n");
+            add(c, keep_recipient(c) ? "250 2.0.0 queued\r\n" : "452 4.3.1 full\r\n");
         }
     } else if (c->expecting == CREDENTIALS || begins(c->line, "AUTH PLAIN ")) {
         c->expecting = COMMAND;
-        add(c, "235 2.7.0 ok\r\n");
+        add(c, is_wrong(c->line) ? "535 5.7.8 wrong\r\n" : "235 2.7.0 ok\r\n");
     } else if (begins(c->line, "EHLO"))
         add(c, "250-backend\r\n250-PIPELINING\r\n250-SIZE 1000000000\r\n250-AUTH PLAIN\r\n250-8BITMIME\r\n250 ENHANCEDSTATUSCODES\r\n");
     else if (begins(c->line, "AUTH PLAIN")) {
@@ -165,8 +192,11 @@ static void smtp(struct connection *c)
     } else if (begins(c->line, "QUIT")) {
         c->closing = 1;
         add(c, "221 2.0.0 bye\r\n");
-    } else
+    } else {
+        if (begins(c->line, "RCPT TO:<"))
+            snprintf(c->recipient, sizeof c->recipient, "%.*s", (int)strcspn(c->line + 9, ">"), c->line + 9);
         add(c, "250 2.0.0 ok\r\n");
+    }
 }
 /* https://nginx.org/en/docs/mail/ngx_mail_auth_http_module.html: HTTP/1.0, a connection for each question. */
 static void http(struct connection *c)
@@ -287,9 +317,17 @@ static int listen_on(int protocol)
 }
 int main(int count, char **arguments)
 {
-    if (count != 6) {
-        fputs("backend HOST IMAP_PORT POP3_PORT SMTP_PORT HTTP_PORT\n", stderr);
+    if (count != 6 && count != 7) {
+        fputs("backend HOST IMAP_PORT POP3_PORT SMTP_PORT HTTP_PORT [FILE]\n", stderr);
         return 2;
+    }
+    if (count == 7) {
+        snprintf(noop, sizeof noop, "at %d", atoi(arguments[2]));
+        file = open(arguments[6], O_WRONLY | O_CREAT | O_APPEND, 0600);
+        if (file < 0) {
+            perror(arguments[6]);
+            return 1;
+        }
     }
     signal(SIGPIPE, SIG_IGN);
     host = arguments[1];

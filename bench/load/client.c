@@ -1,8 +1,9 @@
 /* Mail clients as a load: one thread, epoll, TLS 1.3.
  *
- * client MODE PROTOCOL HOST PORT [-n AT_ONCE] [-c TIMES] [-k SESSIONS] [-s MIB] [-t SECONDS] [-r] [-p]
+ * client MODE PROTOCOL HOST PORT [-n AT_ONCE] [-c TIMES] [-k SESSIONS] [-s MIB] [-t SECONDS] [-r] [-p] [-f]
  *
- *   login     TIMES connections, AT_ONCE at a time: handshake, login, logout. -r: each resumes the one before it
+ *   login     TIMES connections, AT_ONCE at a time: handshake, login, logout. -r: each resumes the one before it; -f: of
+ *             ten, six do a NOOP first, one has a wrong password, three are cut (handshake, login, once logged in)
  *   refused   TIMES connections from 127.0.2.0/24 (all others: 127.0.1.0/24), AT_ONCE at a time, that wait for their end
  *   hold      SESSIONS that are logged in and do nothing
  *   noop, down, up, mail
@@ -50,8 +51,20 @@ static const struct step logins[3][4] = {
       { "EHLO load.example\r\n", "250 ", 0 },
       { "AUTH PLAIN AHVzZXJAZXhhbXBsZS5jb20Ac2VjcmV0OTk=\r\n", "235 ", 0 } },
 };
+static const struct step wrong_logins[3][4] = {
+    { { "", "* OK", 0 }, { "a1 LOGIN user@example.com wrong\r\n", "a1 NO", 0 } },
+    { { "", "+OK", 0 }, { "USER user@example.com\r\n", "+OK", 0 }, { "PASS wrong\r\n", "-ERR", 0 } },
+    { { "", "220 ", 0 },
+      { "EHLO load.example\r\n", "250 ", 0 },
+      { "AUTH PLAIN AHVzZXJAZXhhbXBsZS5jb20Ad3Jvbmc=\r\n", "535 ", 0 } },
+};
 static const struct step logouts[3][2] = { { { "a9 LOGOUT\r\n", "a9 OK", 0 } }, { { "QUIT\r\n", "+OK", 0 } }, { { "QUIT\r\n", "221 ", 0 } } };
 static const struct step noops[3][2] = { { { "a5 NOOP\r\n", "a5 OK", 0 } }, { { "NOOP\r\n", "+OK", 0 } }, { { "NOOP\r\n", "250 ", 0 } } };
+static const struct step goodbyes[3][3] = {
+    { { "a5 NOOP\r\n", "a5 OK", 0 }, { "a9 LOGOUT\r\n", "a9 OK", 0 } },
+    { { "NOOP\r\n", "+OK", 0 }, { "QUIT\r\n", "+OK", 0 } },
+    { { "NOOP\r\n", "250 ", 0 }, { "QUIT\r\n", "221 ", 0 } },
+};
 static const struct step mail[] = {
     { "MAIL FROM:<user@example.com>\r\n", "250 ", 0 },
     { "RCPT TO:<other@example.com>\r\n", "250 ", 0 },
@@ -63,10 +76,12 @@ static char command[64];
 static struct step down[] = { { command, "a3 OK", 0 }, { 0 } };
 static struct step up[] = { { command, "+", 0 }, { "\r\n", "a4 OK", 0 }, { 0 } };
 
+enum fate { WHOLE, WRONG, CUT_IN_HANDSHAKE, CUT_IN_LOGIN, CUT_LOGGED_IN };
 enum state { CLOSED, CONNECTING, HANDSHAKE, TALKING, READY };
 struct connection {
     int fd, writable_wanted, logged_in, times;
     enum state state;
+    enum fate fate;
     SSL *tls;
     SSL_SESSION *ticket; /* outlives the connection */
     double began;
@@ -80,7 +95,7 @@ struct connection {
 
 static enum mode mode;
 static enum protocol protocol;
-static int clear, resume, at_once = 32, times = 1000, sessions = 1, seconds = 10;
+static int clear, resume, mixed, at_once = 32, times = 1000, sessions = 1, seconds = 10;
 static long mebibytes = 64;
 static struct sockaddr_in server;
 static int epoll;
@@ -140,6 +155,9 @@ static void start(struct connection *c)
     setsockopt(c->fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof one);
     from.sin_addr.s_addr = htonl((mode == REFUSED ? 0x7f000201 : 0x7f000101) + source++ % 200);
     c->state = CONNECTING;
+    c->fate = mixed ? (started + started / 200) % 10 : WHOLE; /* each source has them all */
+    if (c->fate > CUT_LOGGED_IN)
+        c->fate = WHOLE;
     c->writable_wanted = 1;
     c->began = now();
     if (bind(c->fd, (void *)&from, sizeof from) || (connect(c->fd, (void *)&server, sizeof server) && errno != EINPROGRESS)) {
@@ -208,13 +226,17 @@ static void script_ended(struct connection *c)
             play(c);
         return;
     }
+    if (c->fate == WRONG || c->fate == CUT_LOGGED_IN) {
+        end(c, 0);
+        return;
+    }
     c->logged_in = 1;
     under_way--;
     ready++;
     c->state = READY;
     took(c->began);
     if (mode == LOGIN)
-        say(c, logouts[protocol]);
+        say(c, mixed ? goodbyes[protocol] : logouts[protocol]);
 }
 static int refusal(const struct connection *c)
 {
@@ -319,8 +341,12 @@ static int shaken(struct connection *c)
     error = SSL_get_error(c->tls, n);
     if (n == 1) {
         resumed += SSL_session_reused(c->tls);
-        say(c, logins[protocol]);
+        say(c, (c->fate == WRONG ? wrong_logins : logins)[protocol]);
         return 1;
+    }
+    if (error == SSL_ERROR_WANT_READ && c->fate == CUT_IN_HANDSHAKE) {
+        end(c, 0);
+        return 0;
     }
     if (error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE)
         want_writable(c, error == SSL_ERROR_WANT_WRITE);
@@ -339,6 +365,10 @@ static void drive(struct connection *c)
         return;
     for (;;) {
         int n = c->step ? send_all(c) : 1;
+        if (n > 0 && c->fate == CUT_IN_LOGIN && c->step && !c->step[1].send) {
+            end(c, 0);
+            return;
+        }
         if (n >= 0)
             n = move(c, 0, input, sizeof input);
         if (n == 0)
@@ -459,7 +489,7 @@ static int read_arguments(int count, char **arguments)
     server.sin_family = AF_INET;
     server.sin_port = htons(atoi(arguments[4]));
     optind = 5;
-    while ((option = getopt(count, arguments, "n:c:k:s:t:rp")) != -1)
+    while ((option = getopt(count, arguments, "n:c:k:s:t:rpf")) != -1)
         switch (option) {
         case 'n': at_once = atoi(optarg); break;
         case 'c': times = atoi(optarg); break;
@@ -468,6 +498,7 @@ static int read_arguments(int count, char **arguments)
         case 't': seconds = atoi(optarg); break;
         case 'r': resume = 1; break;
         case 'p': clear = 1; break;
+        case 'f': mixed = 1; break;
         default: return 0;
         }
     return mode < MODES && protocol < 3 && at_once > 0 && times > 0 && sessions > 0 && seconds > 0 && mebibytes > 0 &&
@@ -505,7 +536,7 @@ int main(int count, char **arguments)
 {
     double began, cpu_began;
     if (!read_arguments(count, arguments)) {
-        fputs("client MODE PROTOCOL HOST PORT [-n AT_ONCE] [-c TIMES] [-k SESSIONS] [-s MIB] [-t SECONDS] [-r] [-p]\n", stderr);
+        fputs("client MODE PROTOCOL HOST PORT [-n AT_ONCE] [-c TIMES] [-k SESSIONS] [-s MIB] [-t SECONDS] [-r] [-p] [-f]\n", stderr);
         return 2;
     }
     signal(SIGPIPE, SIG_IGN);

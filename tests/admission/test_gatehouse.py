@@ -392,3 +392,13 @@ async def test_no_two_processes_have_the_same_key(told: Told) -> None:
         records.append(house.here.read_now("failures of 192.0.2.7/32"))
     assert records[0] is not None
     assert records[0][-16:] != (records[1] or b"")[-16:]
+
+
+async def test_who_stalls_in_a_handshake_keeps_the_next_one_out_for_a_moment_only(
+    told: Told, autojump_clock: MockClock
+) -> None:
+    house = Gatehouse(settings(handshakes=1), AddressRules(), told)
+    async with running(house):
+        await house.handshakes.enter(0)
+        assert await house.handshakes.enter(trio.current_time() + 30)
+        assert trio.current_time() < 3

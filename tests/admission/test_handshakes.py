@@ -22,6 +22,7 @@ class Queue:
         self.inside: list[str] = []
         self.refused: list[str] = []
         self.scopes: dict[str, trio.CancelScope] = {}
+        self.places: dict[str, int] = {}
         self._nursery = nursery
 
     async def come(self, *names: str, deadline: float = math.inf) -> None:
@@ -31,11 +32,18 @@ class Queue:
 
     async def _wait(self, name: str, deadline: float) -> None:
         with trio.CancelScope() as self.scopes[name]:
-            (self.inside if await self.handshakes.enter(deadline) else self.refused).append(name)
+            place = await self.handshakes.enter(deadline)
+            (self.inside if place else self.refused).append(name)
+            if place:
+                self.places[name] = place
 
-    async def go(self) -> None:
-        """One of those inside leaves."""
-        self.handshakes.leave()
+    def leave(self, name: str = "") -> None:
+        """One of those inside leaves, or the one that has been there for longest."""
+        self.handshakes.leave(self.places.pop(name or next(iter(self.places))))
+
+    async def go(self, name: str = "") -> None:
+        """The same, and all that follows."""
+        self.leave(name)
         await wait_all_tasks_blocked()
 
 
@@ -59,7 +67,7 @@ async def test_first_come_first_served(queue: Queue) -> None:
 async def test_nobody_overtakes_who_was_just_woken(queue: Queue) -> None:
     """The place is theirs before they run: a newcomer in the same turn waits."""
     await queue.come("first", "second")
-    queue.handshakes.leave()
+    queue.leave()
     await queue.come("third")
     assert queue.inside == ["first", "second"]
     assert queue.handshakes.used == 1
@@ -93,7 +101,7 @@ async def test_who_is_cancelled_while_waiting_keeps_no_place(queue: Queue) -> No
 async def test_to_be_woken_and_cancelled_at_once_loses_no_wake_up(queue: Queue, cancelled_first: bool) -> None:
     """Whoever is behind would wait for its whole greeting time in front of a free place."""
     await queue.come("first", "second", "third")
-    acts = [queue.scopes["second"].cancel, queue.handshakes.leave]
+    acts = [queue.scopes["second"].cancel, queue.leave]
     for act in acts if cancelled_first else acts[::-1]:
         act()
     await wait_all_tasks_blocked()
@@ -102,6 +110,33 @@ async def test_to_be_woken_and_cancelled_at_once_loses_no_wake_up(queue: Queue, 
     assert queue.inside[-1] == "third"
     assert queue.handshakes.used == 1
     await queue.go()
+    assert queue.handshakes.used == 0
+
+
+async def test_who_stalls_makes_room_for_those_who_wait_and_for_no_others(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    """A few hundred who say half a ClientHello would keep everybody out, for ten seconds and again."""
+    queue = Queue(Handshakes(3), nursery)
+    await queue.come("stalls", "stalls too")
+    await trio.sleep(5)
+    queue.handshakes.sweep()
+    assert queue.handshakes.used == 2  # nobody waits for these places
+    await queue.come("new", "waits")
+    queue.handshakes.sweep()
+    await wait_all_tasks_blocked()
+    assert queue.inside == ["stalls", "stalls too", "new", "waits"]
+    assert queue.handshakes.used == 3  # the other one that stalls has its place still
+    await queue.come("waits too", "waits for long")
+    await trio.sleep(0.9)
+    queue.handshakes.sweep()
+    await wait_all_tasks_blocked()
+    assert queue.inside[-1] == "waits too"  # a place that was taken just now isn't given on
+    assert queue.handshakes.used == 3
+    await queue.go("stalls")
+    assert queue.inside[-1] == "waits too"  # who has lost a place doesn't give back another's
+    for name in ("stalls too", "new", "waits", "waits too", "waits for long"):
+        await queue.go(name)
     assert queue.handshakes.used == 0
 
 
@@ -130,9 +165,10 @@ async def test_a_lower_limit_is_reached_as_places_come_back(nursery: trio.Nurser
     await queue.go()
 
 
+@pytest.mark.parametrize("sweeps", [False, True])
 @pytest.mark.parametrize("seed", range(5))
-async def test_whatever_happens_the_count_is_exact(autojump_clock: MockClock, seed: int) -> None:
-    """500 clients come, wait, give up and are cut, while the limit changes."""
+async def test_whatever_happens_the_count_is_exact(autojump_clock: MockClock, seed: int, sweeps: bool) -> None:
+    """500 clients come, wait, stall, give up and are cut, while the limit and who has the places change."""
     dice, handshakes = random.Random(seed), Handshakes(4)
     inside = most = served = 0
 
@@ -140,7 +176,7 @@ async def test_whatever_happens_the_count_is_exact(autojump_clock: MockClock, se
         nonlocal inside, most, served
         await trio.sleep(dice.uniform(0, 20))
         with trio.move_on_after(dice.choice((0.5, 3.0, math.inf))):
-            if await handshakes.enter(trio.current_time() + dice.choice((0.0, 1.0, 30.0))):
+            if place := await handshakes.enter(trio.current_time() + dice.choice((0.0, 1.0, 30.0))):
                 inside += 1
                 most = max(most, inside)
                 try:
@@ -148,7 +184,7 @@ async def test_whatever_happens_the_count_is_exact(autojump_clock: MockClock, se
                     served += 1
                 finally:
                     inside -= 1
-                    handshakes.leave()
+                    handshakes.leave(place)
 
     async with trio.open_nursery() as clients:
         for _ in range(500):
@@ -156,6 +192,8 @@ async def test_whatever_happens_the_count_is_exact(autojump_clock: MockClock, se
         for limit in (1, 6, 2, 8):
             await trio.sleep(4)
             handshakes.limit = limit
+            if sweeps:
+                handshakes.sweep()
     assert handshakes.used == inside == 0
-    assert most <= 8
+    assert most <= 8 or sweeps
     assert served > 50

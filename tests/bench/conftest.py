@@ -15,10 +15,11 @@ _ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory with ``client`` and ``backend``."""
+    """A directory with ``client``, ``backend`` and ``clock.so``."""
     if shutil.which("cc") is None or not Path("/usr/include/openssl/ssl.h").exists():
         missing("no C compiler, or no headers of OpenSSL")
     directory = tmp_path_factory.mktemp("built")
     command = ["make", "-C", str(_ROOT), f"BENCH={directory}", "CC=cc -Werror"]
-    subprocess.run([*command, f"{directory}/client", f"{directory}/backend"], check=True, capture_output=True)
+    programs = [f"{directory}/{name}" for name in ("client", "backend", "clock.so")]
+    subprocess.run([*command, *programs], check=True, capture_output=True)
     return directory

@@ -410,6 +410,16 @@ def test_ten_reloads_under_a_live_session(
         assert works(wire)
 
 
+def test_the_first_reload_leaves_no_descriptor(directory: Path, certificate: Certificate, pools: list[Pool]) -> None:
+    """What the start has made is kept for ever: a descriptor of it would be too."""
+    with gateway(directory, certificate, LISTENERS, pools, server=TWO) as gate:
+        assert gate.process is not None
+        lasting = (gate.process.pid, parent_of(workers(gate)[0]))
+        descriptors = [_descriptors(pid) for pid in lasting]
+        reload(gate)
+        wait_until(lambda: [_descriptors(pid) for pid in lasting] == descriptors, "no descriptor is lost")
+
+
 def _descriptors(pid: int) -> int:
     return len(list(Path(f"/proc/{pid}/fd").iterdir()))
 

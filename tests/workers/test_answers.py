@@ -141,11 +141,11 @@ async def test_what_a_worker_doesnt_hold_it_cant_give_back(nursery: trio.Nursery
     assert isinstance(other, Entry)
     assert parent.gatehouse.here.enter_now((PLACE,)) is None
     worker.store.leave((PLACE.key, "connections"))
-    worker.handshakes.leave()
+    worker.handshakes.leave(await parent.gatehouse.handshakes.enter(0))
     worker.link.send(Left(7))
     await wait_all_tasks_blocked()
     assert parent.gatehouse.here.used(PLACE.key) == parent.gatehouse.door.used == 1
-    assert parent.gatehouse.handshakes.used == 0
+    assert parent.gatehouse.handshakes.used == 1
     await end(worker)
 
 
@@ -165,13 +165,17 @@ async def test_a_cancelled_asker_keeps_no_place(nursery: trio.Nursery) -> None:
 
 async def test_a_handshake_waits_for_one_of_another_worker(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     parent, worker = sides(nursery, handshakes=1)
-    assert await parent.gatehouse.handshakes.enter(0)
+    place = await parent.gatehouse.handshakes.enter(0)
+    assert place
     assert not await worker.handshakes.enter(trio.current_time() + 5)
+
+    async def wait() -> None:
+        worker.handshakes.leave(await worker.handshakes.enter(trio.current_time() + 5))
+
     async with trio.open_nursery() as waiting:
-        waiting.start_soon(worker.handshakes.enter, trio.current_time() + 5)
+        waiting.start_soon(wait)
         await wait_all_tasks_blocked()
-        parent.gatehouse.handshakes.leave()
-    worker.handshakes.leave()
+        parent.gatehouse.handshakes.leave(place)
     await wait_all_tasks_blocked()
     assert parent.gatehouse.handshakes.used == 0
     await end(worker)

@@ -91,6 +91,7 @@ class Gatehouse:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._follow_files)
             nursery.start_soon(self._follow_bans)
+            nursery.start_soon(self._follow_handshakes)
             if self.shared is not None:
                 await nursery.start(self.shared.run)
                 nursery.start_soon(SharedBans(self.bans, self.shared).run)
@@ -116,6 +117,11 @@ class Gatehouse:
         finally:
             if self._file is not None and self._saved != self._changes:  # nothing else runs any more
                 self._written(self._changes, _write(self._file, self.bans.snapshot()))
+
+    async def _follow_handshakes(self) -> None:
+        while True:
+            await trio.sleep(_SWEEP)
+            self.handshakes.sweep()
 
     # -- bans that outlive a restart ----------------------------------------------------------------
 

@@ -19,11 +19,11 @@ _EXEMPT = (Standing.ALLOWED, Standing.TRUSTED)  # webmail and monitoring speak f
 class Handshakes(Protocol):
     """Places for handshakes."""
 
-    async def enter(self, deadline: float) -> bool:
-        """Take a place, if need be after those who came before; False when none is free by ``deadline``."""
+    async def enter(self, deadline: float) -> int:
+        """Take a place, if need be after those who came before: its number, or 0 when none is free by ``deadline``."""
 
-    def leave(self) -> None:
-        """Give the place back."""
+    def leave(self, place: int) -> None:
+        """Give a place back, if it isn't another's by now."""
 
 
 class Desk(Struct, frozen=True):

@@ -36,7 +36,7 @@ class Answers:
         self._held: Counter[str] = Counter()
         self._most_sessions = 0
         self._asked = 0
-        self._handshakes = 0
+        self._handshakes: set[int] = set()
         self._under_way: Counter[ClientAddress] = Counter()
         self._gone = False
 
@@ -93,9 +93,10 @@ class Answers:
                 (keys,) = _as(tell, tuple[list[str]])
                 self._leave(keys)
             case "handshake_over":
-                if self._handshakes:
-                    self._handshakes -= 1
-                    self._gatehouse.handshakes.leave()
+                (place,) = _as(tell, tuple[int])
+                if place in self._handshakes:
+                    self._handshakes.remove(place)
+                    self._gatehouse.handshakes.leave(place)
             case "ended":
                 self._ended(parse_client(*_as(tell, tuple[str])))
             case _:
@@ -113,9 +114,9 @@ class Answers:
         for handle in list(self.entries):
             self.left(handle)
         self._leave(list(self._held.elements()))
-        for _ in range(self._handshakes):
-            self._gatehouse.handshakes.leave()
-        self._handshakes = 0
+        for place in self._handshakes:
+            self._gatehouse.handshakes.leave(place)
+        self._handshakes.clear()
         for client in list(self._under_way.elements()):
             self._ended(client)
 
@@ -151,13 +152,12 @@ class Answers:
         if not self._under_way[client]:
             del self._under_way[client]
 
-    async def _handshake(self, seconds: float) -> bool:
-        if not await self._gatehouse.handshakes.enter(trio.current_time() + seconds):
-            return False
-        self._handshakes += 1
-        if self._gone:
-            self.release()
-        return True
+    async def _handshake(self, seconds: float) -> int:
+        if place := await self._gatehouse.handshakes.enter(trio.current_time() + seconds):
+            self._handshakes.add(place)
+            if self._gone:
+                self.release()
+        return place
 
     def _leave(self, keys: list[str]) -> None:
         held = self._held

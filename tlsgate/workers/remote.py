@@ -130,12 +130,12 @@ class RemoteHandshakes:
     def __init__(self, link: Link) -> None:
         self._link = link
 
-    async def enter(self, deadline: float) -> bool:
-        def undo(entered: bool) -> None:
-            if entered:
-                self.leave()
+    async def enter(self, deadline: float) -> int:
+        def undo(place: int) -> None:
+            if place:
+                self.leave(place)
 
-        return bool(await self._link.ask("handshake", deadline - trio.current_time(), undo=undo))
+        return int(await self._link.ask("handshake", deadline - trio.current_time(), undo=undo))
 
-    def leave(self) -> None:
-        self._link.tell("handshake_over")
+    def leave(self, place: int) -> None:
+        self._link.tell("handshake_over", place)
