@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ssl
+import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 import trio
 import trio.testing
 from cryptography import x509
+from trio.testing import MockClock
 
 from tests.certificate_layouts import CHAIN, KEY, LAYOUTS, Certbot, Layout
 from tests.test_gateway import Event, Log, Running, at, config, legacy, reading, running
@@ -101,12 +103,15 @@ class Script:
 
     prepared: Prepared
     outcomes: Iterator[str | None]
-    spawner_gone: int = 0
+    silence: Iterator[bool] = field(default_factory=lambda: iter(()))
+    unchanged: int = 0
 
     def changed(self) -> bool:
-        if self.spawner_gone:
-            self.spawner_gone -= 1
-            raise SpawnFault("the spawner is gone")
+        if next(self.silence, False):
+            raise SpawnFault("the spawner is silent")
+        if self.unchanged:
+            self.unchanged -= 1
+            return False
         return True
 
     def renewed(self) -> Prepared:
@@ -140,8 +145,60 @@ async def test_a_fault_is_told_once_until_it_is_another_or_over(prepared: Prepar
     ]
 
 
+@dataclass
+class Disk:
+    """Files that change all the time, on a disk that hangs while ``answers`` isn't set."""
+
+    answers: threading.Event = field(default_factory=threading.Event)
+
+    def changed(self) -> bool:
+        self.answers.wait()
+        return True
+
+    def renewed(self) -> Prepared:
+        raise NotImplementedError
+
+    async def renew(self) -> str:
+        return ""
+
+
+async def test_a_disk_that_hangs_is_told_once_and_looked_at_when_it_answers(
+    prepared: Prepared, nursery: trio.Nursery, mock_clock: MockClock
+) -> None:
+    """A volume of a network whose server is away would end renewals, and nobody would hear of it."""
+    log, disk = Log(), Disk()
+    nursery.start_soon(certificate_watch.watch, disk, disk.renew, lambda: prepared.contexts.certificates, log)
+    for hangs in (1, 2):
+        for _ in range(20):
+            await trio.testing.wait_all_tasks_blocked()
+            mock_clock.jump(certificate_watch.POLL)
+        await trio.testing.wait_all_tasks_blocked()
+        told = [fields["reason"] for fields in log.all("certificate_fault")]
+        assert told == ["a file system hangs; what was read before is served"] * hangs
+        disk.answers.set()
+        await log.next("certificates_reloaded")
+        disk.answers.clear()
+    disk.answers.set()
+    log.close()
+
+
 @pytest.mark.usefixtures("_polls_fast")
 async def test_that_nobody_is_left_who_can_read_them_is_told_once(prepared: Prepared) -> None:
     """The watch must not end the gateway with the spawner, nor fill its log."""
-    script = Script(prepared, iter((None,)), spawner_gone=5)
-    assert await script.watch() == [("certificate_fault", "the spawner is gone")]
+    script = Script(prepared, iter((None,)), silence=iter([True] * 5))
+    assert await script.watch() == [("certificate_fault", "the spawner is silent")]
+
+
+@pytest.mark.usefixtures("_polls_fast")
+async def test_silence_after_an_answer_is_told_again(prepared: Prepared) -> None:
+    script = Script(prepared, iter((None,)), silence=iter((True, True, False, True, True)), unchanged=1)
+    assert await script.watch() == [("certificate_fault", "the spawner is silent")] * 2
+
+
+@pytest.mark.usefixtures("_polls_fast")
+async def test_a_fault_of_the_files_is_told_once_though_they_rest(prepared: Prepared) -> None:
+    """A pair that doesn't fit stays on disk for days: at most polls nothing has changed."""
+    script = Script(prepared, iter(("one", "one", None)))
+    changed = iter((True, False, False, True, True))
+    script.changed = lambda: next(changed)  # type: ignore[method-assign]
+    assert await script.watch() == [("certificate_fault", "one")]

@@ -6,6 +6,7 @@ import io
 import os
 import signal
 import ssl
+import threading
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -192,6 +193,30 @@ async def test_a_drain_that_ends_as_it_begins_ends_in_order(nursery: trio.Nurser
         async with running(path) as gate:
             await gate.log_in()
         assert gate.log.all("stopped")
+
+
+@pytest.mark.parametrize("reloads", [1, 3])
+async def test_a_reload_that_hangs_does_not_hold_up_the_end(
+    nursery: trio.Nursery, tmp_path: Path, reloads: int
+) -> None:
+    """A disk that is away, and a gateway that only SIGKILL ends: its clients are cut off without a word."""
+    reading_it, answers = trio.Event(), threading.Event()
+    token = trio.lowlevel.current_trio_token()
+
+    def reread(path: Path) -> Prepared:
+        token.run_sync_soon(reading_it.set)
+        answers.wait()
+        return reading(path)
+
+    try:
+        with trio.fail_after(20):
+            async with running(config(tmp_path, at(await legacy(nursery))), reread=reread) as gate:
+                for _ in range(reloads):
+                    os.kill(os.getpid(), signal.SIGHUP)
+                    await reading_it.wait()
+            assert gate.log.all("stopped")
+    finally:
+        answers.set()
 
 
 async def test_there_are_no_more_sessions_than_descriptors_for_them(nursery: trio.Nursery, tmp_path: Path) -> None:

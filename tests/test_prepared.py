@@ -12,6 +12,7 @@ from tlsgate.cli import main
 from tlsgate.config import load
 from tlsgate.dialogue.smtp_syntax import Path as SmtpPath
 from tlsgate.prepared import needs_restart, prepare
+from tlsgate.secret_file import CLOSE_IT
 
 # Of "secret".
 SHA = (
@@ -70,7 +71,7 @@ def test_check_tells_faulty_lines_by_their_numbers(config: Path, capsys: pytest.
     assert main(["check", "--config", str(written(config, USERS_FILE, "none"))]) == 0
     said = capsys.readouterr()
     lines = said.out.splitlines()
-    assert f"{users}: everybody on this host can read the hashes; chmod o-r" in lines
+    assert f"{users}: everybody on this host can read the hashes; {CLOSE_IT}" in lines
     assert f"{users}:2: its hash is malformed" in lines
     assert any(line.startswith(f"{users}:4: ") for line in lines)
     assert "hunter2" not in said.out
@@ -127,7 +128,7 @@ def test_a_token_that_everybody_can_read_is_told(config: Path, capsys: pytest.Ca
     token.chmod(0o644)
     assert main(["check", "--config", str(written(config, "", admin='token_file = "token"'))]) == 0
     out = capsys.readouterr().out
-    assert f"{token}: everybody on this host can read the token; chmod o-r" in out.splitlines()
+    assert f"{token}: everybody on this host can read the token; {CLOSE_IT}" in out.splitlines()
     assert TOKEN not in out
     assert "not active yet" not in out
 
@@ -293,7 +294,7 @@ def test_a_masters_password_file(config: Path, capsys: pytest.CaptureFixture[str
         secret.chmod(mode)
         assert main(line) == 0
         said = capsys.readouterr()
-        remark = f"{secret}: everybody on this host can read the password; chmod o-r"
+        remark = f"{secret}: everybody on this host can read the password; {CLOSE_IT}"
         assert (remark in said.out.splitlines()) is told
         assert "hunter" not in said.err + said.out and "not active yet" not in said.out
     assert "hunter2" not in repr(prepare(load(config)))

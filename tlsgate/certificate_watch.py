@@ -12,6 +12,7 @@ from tlsgate.tls.certificate import Certificate
 from tlsgate.workers.spawner import SpawnFault
 
 POLL = 10.0
+PATIENCE = 60.0  # a renewal reads lists again, too, of a million lines
 
 
 async def watch(
@@ -25,22 +26,39 @@ async def watch(
     ``renew`` takes them over: "", or why what was read before stays; None when it is too late for others.
     """
     threads = trio.CapacityLimiter(1)  # a disk that hangs keeps one
-    told = ""
+    told = silent = ""
     while True:
         await trio.sleep(POLL)
-        fault: str | None
-        try:
-            if not await trio.to_thread.run_sync(files.changed, limiter=threads, abandon_on_cancel=True):
-                continue
-            fault = await renew()
-        except SpawnFault as gone:
-            fault = str(gone)
+        fault: str | None = ""
+        changed = False
+        async with trio.open_nursery() as late:
+            late.start_soon(_tell_late, log)
+            try:
+                changed = await trio.to_thread.run_sync(files.changed, limiter=threads, abandon_on_cancel=True)
+                if changed:
+                    fault = await renew()
+            except SpawnFault as unheard:
+                fault = silent = str(unheard)
+            late.cancel_scope.cancel()
         if fault is None:
             return
-        if not fault:
+        if fault:
+            if fault != told:
+                _log_fault(log, fault)
+            told = fault
+        elif changed:
             certificates = served()
             first = min(each.expires for each in certificates)
             log.emit("certificates_reloaded", certificates=len(certificates), first_expires=f"{first:%Y-%m-%dT%H:%MZ}")
-        elif fault != told:
-            log.emit("certificate_fault", "error", reason=f"{fault}; what was read before is served")
-        told = fault
+            told = ""
+        elif told == silent:
+            told = ""  # the spawner answers again
+
+
+async def _tell_late(log: EventLog) -> None:
+    await trio.sleep(PATIENCE)
+    _log_fault(log, "a file system hangs")
+
+
+def _log_fault(log: EventLog, fault: str) -> None:
+    log.emit("certificate_fault", "error", reason=f"{fault}; what was read before is served")

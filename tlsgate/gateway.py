@@ -75,6 +75,7 @@ class Gateway:
         self._listening = listening = Listening(PassedSockets() if passed is None else passed)
         self._empty = trio.Event()
         self._reloading = trio.Lock()
+        self._loading = trio.CancelScope()  # that of the last load
         self._overview = Overview(
             gatehouse, metrics, self.health, self._server, lambda: (self._now, listening.addresses), self._reload
         )
@@ -103,7 +104,8 @@ class Gateway:
                 async for number in signals:
                     if number != signal.SIGHUP:
                         break
-                    await self._reload()
+                    if not self._reloading.statistics().tasks_waiting:  # else one is to come that reads what is there
+                        nursery.start_soon(self._reload)
                 await self._drain(signals)
             await self._server.stop()
             nursery.cancel_scope.cancel()
@@ -205,7 +207,7 @@ class Gateway:
 
     async def _new_plan(self, load: Callable[[], Prepared]) -> Plan:
         """Load it and bind what is new there: all that can fail, and nothing that is served changes."""
-        prepared = await trio.to_thread.run_sync(load, limiter=self._rereading)
+        prepared = await self._loaded(load)
         bound = self._listening.bind_new(prepared, self._now)
         done = False
         try:
@@ -216,6 +218,11 @@ class Gateway:
                 close_all(bound)
         self._listening.hold(bound)
         return plan
+
+    async def _loaded(self, load: Callable[[], Prepared]) -> Prepared:
+        with trio.CancelScope() as self._loading:
+            return await trio.to_thread.run_sync(load, limiter=self._rereading, abandon_on_cancel=True)
+        raise CannotStart("the gateway stops")
 
     def _rejected(self, reason: str) -> ReloadView:
         self._metrics.config_reload.labels("rejected").inc()
@@ -229,7 +236,8 @@ class Gateway:
     async def _drain(self, signals: AsyncIterator[int]) -> None:
         """Accept no more; live sessions go on for ``server.drain``, or until a second signal."""
         self.health.ready = False
-        async with self._reloading:  # an admin's may be under way: it mustn't bring back what stops now
+        self._loading.cancel()  # it may hang
+        async with self._reloading:  # one may be under way: it mustn't bring back what stops now
             pass
         self._listening.stop()
         self._log.emit("draining", sessions=self.gatehouse.door.used)

@@ -25,6 +25,7 @@ from tlsgate.config import AuthSource, Config, LoginMode, Protocol
 from tlsgate.doctor.trust import unvouched
 from tlsgate.mail.aliases_file import AliasesFile, UnusableAliases
 from tlsgate.ops.token import Token, TokenFault, read_token
+from tlsgate.secret_file import CLOSE_IT
 from tlsgate.tls.certificate import CertificateFault
 from tlsgate.tls.contexts import ServerContexts
 from tlsgate.tls.files import Stamp, stamps
@@ -89,7 +90,7 @@ class Prepared:
             yield from _aliases_remarks(self.aliases)
         if self.admin_token is not None and self.admin_token.open_to_all:
             about = str(self.settings.admin.token_file)
-            yield Remark("token_file_fault", about, "everybody on this host can read the token; chmod o-r")
+            yield Remark("token_file_fault", about, f"everybody on this host can read the token; {CLOSE_IT}")
         if auth.app_passwords_file is not None and self.app_passwords is not None:
             yield from app_passwords_remarks(auth.app_passwords_file, self.app_passwords)
         if self.user_map is not None:
@@ -101,7 +102,8 @@ class Prepared:
         for name, master in self.masters.items():
             if master.open_to_all:
                 about = str(self.settings.pools[name].master_password_file)
-                yield Remark("master_password_fault", about, "everybody on this host can read the password; chmod o-r")
+                text = f"everybody on this host can read the password; {CLOSE_IT}"
+                yield Remark("master_password_fault", about, text)
 
     def list_remarks(self) -> Iterator[Remark]:
         """What is wrong with the lists."""

@@ -1,4 +1,4 @@
-"""Small files with a secret in them: read whole, bounded, and never waited for."""
+"""Small files with a secret in them: read whole, bounded, and never waited for; and who else can read one."""
 
 from __future__ import annotations
 
@@ -6,6 +6,12 @@ import os
 import stat
 from dataclasses import dataclass, field
 from pathlib import Path
+
+# Groups that everybody is in, as distributions number them: "users" and "nogroup".
+_EVERYBODYS = frozenset({100, 65534})
+
+CLOSE_IT = "chmod 640, with a group of tlsgate's own; in Kubernetes defaultMode 0440, with an fsGroup"
+"""What would be right of a file that is open to all."""
 
 
 class UnusableSecret(Exception):
@@ -25,12 +31,18 @@ def read_secret_file(path: Path, largest: int) -> SecretFile:
     try:
         # A pipe is opened without waiting for its writer, to be refused.
         with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
-            mode = os.fstat(file.fileno()).st_mode
-            if not stat.S_ISREG(mode):
+            facts = os.fstat(file.fileno())
+            if not stat.S_ISREG(facts.st_mode):
                 raise UnusableSecret("is no file")
             data = file.read(largest + 1)
     except OSError as error:
         raise UnusableSecret(str(error.strerror)) from None
     if len(data) > largest:
         raise UnusableSecret(f"is larger than {largest} octets")
-    return SecretFile(data, bool(mode & stat.S_IROTH))
+    return SecretFile(data, open_to_all(facts))
+
+
+def open_to_all(facts: os.stat_result) -> bool:
+    """Whether everybody on the host may read a file with these facts. A group of its readers' own isn't everybody."""
+    mode = facts.st_mode
+    return bool(mode & stat.S_IROTH) or bool(mode & stat.S_IRGRP and facts.st_gid in _EVERYBODYS)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import socket
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,9 +18,10 @@ from tests.gate import HOSTNAME
 from tests.system.peers import wait_until
 from tests.test_gateway import config, reading
 from tlsgate.auth.master import Master
-from tlsgate.config import ConfigError
+from tlsgate.config import Config, ConfigError
 from tlsgate.prepared import Prepared
 from tlsgate.tls.certificate import CertificateFault
+from tlsgate.tls.files import Stamp, stamps
 from tlsgate.workers.channel import pair
 from tlsgate.workers.spawner import Spawner, SpawnFault, start_spawner
 
@@ -49,6 +52,12 @@ def start(prepared: Prepared) -> Iterator[Start]:
         each.close()
         if each.pid:
             _reap(each.pid)
+
+
+@pytest.fixture
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tlsgate.workers.spawner._PATIENCE", 0.2)
+    monkeypatch.setattr("tlsgate.workers.spawner._LOOKING", 0.2)
 
 
 def _reap(pid: int) -> None:
@@ -159,14 +168,81 @@ def test_a_dead_spawner_is_gone_for_good_and_no_zombie(start: Start) -> None:
     assert not Path(f"/proc/{spawner.pid}").exists()
 
 
-def test_a_spawner_that_hangs_is_given_up(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A reload waits for it, and signals for the reload: SIGTERM would do nothing, for ever."""
-    monkeypatch.setattr("tlsgate.workers.spawner._PATIENCE", 0.2)
+@pytest.mark.usefixtures("_impatient")
+def test_a_spawner_that_takes_no_orders_is_given_up(start: Start) -> None:
+    """Whether it does what it was told to, or will, nobody can say."""
     spawner = start()
     os.kill(spawner.pid, signal.SIGSTOP)
     with pytest.raises(SpawnFault, match="the spawner doesn't answer"):
-        spawner.reread()
+        spawner.adopt()
     assert spawner.gone
+
+
+@pytest.fixture
+def hanging(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], object]]:
+    """A file system that hangs a spawner as it looks at certificates, once, until this is called."""
+    way, hung = tmp_path / "way", tmp_path / "hung"
+    os.mkfifo(way)
+
+    def hanging_once(settings: Config) -> Mapping[Path, Stamp]:
+        if not hung.exists():
+            hung.touch()
+            way.read_bytes()  # until somebody writes
+        return stamps(settings)
+
+    monkeypatch.setattr("tlsgate.renewal.stamps", hanging_once)
+    yield lambda: way.write_bytes(b"on")
+    if hung.exists():
+        with suppress(OSError):  # nobody reads it any more
+            os.close(os.open(way, os.O_WRONLY | os.O_NONBLOCK))
+
+
+@pytest.mark.usefixtures("_impatient")
+def test_a_file_system_that_hangs_holds_the_spawner_up_for_no_longer(
+    start: Start, hanging: Callable[[], object], tmp_path: Path
+) -> None:
+    """A network's file system that was away for a minute would be the end of renewals, reloads and new workers."""
+    spawner = start()
+    for ask in (spawner.changed, spawner.changed, spawner.reread):
+        began = time.monotonic()
+        with pytest.raises(SpawnFault, match="the spawner doesn't answer"):
+            ask()
+        assert time.monotonic() - began < 5  # a reload waits for it, and signals for the reload
+    assert not spawner.gone
+    hanging()
+    assert spawner.reread().settings.server.hostname == HOSTNAME
+    assert forked(spawner)[1] == HOSTNAME
+    (tmp_path / "chain.pem").unlink()  # config() writes another pair
+    config(tmp_path, BACKENDS)
+    assert [spawner.changed() for _ in range(2)] == [False, True]
+    spawner.renewed()
+
+
+@pytest.mark.usefixtures("_impatient")
+def test_what_was_seen_late_is_still_told(
+    start: Start, hanging: Callable[[], object], tmp_path: Path, prepared: Prepared
+) -> None:
+    """A look that says that certificates have changed is not repeated by the next."""
+    (tmp_path / "hung").touch()
+    spawner = start()
+    (tmp_path / "chain.pem").unlink()  # config() writes another pair
+    config(tmp_path, BACKENDS)
+    assert not spawner.changed()
+    (tmp_path / "hung").unlink()
+    with pytest.raises(SpawnFault, match="the spawner doesn't answer"):
+        spawner.changed()
+    hanging()
+    assert spawner.changed()
+
+
+@pytest.mark.usefixtures("_impatient")
+def test_a_hung_spawner_ends_with_its_parent(start: Start, hanging: Callable[[], object]) -> None:
+    spawner = start()
+    with pytest.raises(SpawnFault):
+        spawner.changed()
+    spawner.close()
+    hanging()
+    assert os.waitpid(spawner.pid, 0)[1] == 0
 
 
 def test_it_ends_with_its_parent(start: Start) -> None:

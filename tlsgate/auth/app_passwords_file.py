@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from msgspec import Struct
 from tlsgate.auth.app_passwords import AppPasswords, read_app_passwords
 from tlsgate.auth.followed import Stamp, UnusableFile, read_file, stamp_of
 from tlsgate.auth.passwd import Fault
+from tlsgate.secret_file import CLOSE_IT, open_to_all
 
 
 class AppContent(Struct, frozen=True):
@@ -24,7 +24,7 @@ class AppContent(Struct, frozen=True):
     def remarks(self) -> Iterator[Fault]:
         """What is wrong with the file, though it is used."""
         if self.open_to_all:
-            yield Fault(0, "everybody on this host can read the hashes; chmod o-r")
+            yield Fault(0, f"everybody on this host can read the hashes; {CLOSE_IT}")
         yield from self.passwords.faults
         if more := self.passwords.faulty - len(self.passwords.faults):
             yield Fault(0, f"{more} more lines are faulty")
@@ -36,4 +36,4 @@ def load_app_passwords(path: Path) -> AppContent:
         data, facts = read_file(path)
     except OSError as error:
         raise UnusableFile(str(error.strerror)) from None
-    return AppContent(read_app_passwords(data), len(data), stamp_of(facts), bool(facts.st_mode & stat.S_IROTH))
+    return AppContent(read_app_passwords(data), len(data), stamp_of(facts), open_to_all(facts))

@@ -12,7 +12,7 @@ from tlsgate.auth.oauth.client import Client, SecretFault, read_client
 from tlsgate.config import Auth, AuthSource
 from tlsgate.http.connect import client_context
 from tlsgate.http.message import Headers
-from tlsgate.secret_file import UnusableSecret, read_secret_file
+from tlsgate.secret_file import CLOSE_IT, UnusableSecret, read_secret_file
 
 _LARGEST = 4096
 _HEADER = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}):[ \t]*([!-~](?:[ -~]{0,1000}[!-~])?)")
@@ -79,7 +79,7 @@ def _headers(path: Path, faults: list[str], remarks: list[tuple[str, str]]) -> H
             continue
         found.append((header[1].decode(), header[2]))
     if file.open_to_all:
-        remarks.append((str(path), "everybody on this host can read it; chmod o-r"))
+        remarks.append((str(path), f"everybody on this host can read it; {CLOSE_IT}"))
     return tuple(found)
 
 
@@ -90,5 +90,5 @@ def _client(name: str, path: Path, faults: list[str], remarks: list[tuple[str, s
         faults.append(f"auth.oauth.client_secret_file: {path}: {fault}; name a readable file with the secret")
         return None
     if client.open_to_all:
-        remarks.append((str(path), "everybody on this host can read the secret; chmod o-r"))
+        remarks.append((str(path), f"everybody on this host can read the secret; {CLOSE_IT}"))
     return client

@@ -14,8 +14,9 @@ from pathlib import Path
 from tlsgate.auth.followed import UnusableFile, read_file, stamp_of
 from tlsgate.auth.line_table import Lines, LineTable
 from tlsgate.dialogue.credentials import Credentials, CredentialsError
+from tlsgate.secret_file import CLOSE_IT, open_to_all
 
-_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+_OTHERS = stat.S_IRWXO | stat.S_IWGRP
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +46,15 @@ class StoredSecrets(Lines, frozen=True):
 def load(path: Path) -> StoredSecrets:
     """Read the whole file. A faulty line is left out. Raises UnusableFile. Not for the trio loop.
 
-    A master's password that all can read is a remark; many people's secrets aren't even used then.
+    A master's password that all can read is a remark; many people's secrets aren't even used then, nor where a group
+    may write who is who.
     """
     try:
         data, facts = read_file(path)
     except OSError as error:
         raise UnusableFile(str(error.strerror)) from None
-    if facts.st_mode & _OTHERS:
-        raise UnusableFile(f"is open to others than its owner (mode {stat.S_IMODE(facts.st_mode):04o}); chmod 600")
+    if facts.st_mode & _OTHERS or open_to_all(facts):
+        raise UnusableFile(f"is open to others (mode {stat.S_IMODE(facts.st_mode):04o}); {CLOSE_IT}")
     return StoredSecrets(path, LineTable(data, _check, _user), len(data), stamp_of(facts))
 
 

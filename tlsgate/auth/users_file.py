@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import enum
 import os
-import stat
 from collections.abc import Callable, Iterator
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
@@ -28,6 +27,7 @@ from tlsgate.dialogue.credentials import Credentials
 from tlsgate.dialogue.events import Refusal, Refused
 from tlsgate.dialogue.proofs import Proven
 from tlsgate.dialogue.scram_secret import ScramSecret, decoy
+from tlsgate.secret_file import CLOSE_IT, open_to_all
 
 PATIENCE = 10.0
 # One check keeps a core busy, or takes 64 MiB; more at once than cores would only make each slower.
@@ -51,7 +51,7 @@ class Content(Struct, frozen=True):
         """What is wrong with the file, though it is used."""
         users = self.users
         if self.open_to_all:
-            yield Fault(0, "everybody on this host can read the hashes; chmod o-r")
+            yield Fault(0, f"everybody on this host can read the hashes; {CLOSE_IT}")
         if not users.let_in:
             yield Fault(0, "nobody can log in by it")
         for scheme, count in users.weak.items():
@@ -69,7 +69,7 @@ def load(path: Path) -> Content:
         data, facts = read_file(path)
     except OSError as error:
         raise UnusableFile(str(error.strerror)) from None
-    return Content(read_users(data), len(data), stamp_of(facts), bool(facts.st_mode & stat.S_IROTH))
+    return Content(read_users(data), len(data), stamp_of(facts), open_to_all(facts))
 
 
 class Verdict(enum.Enum):

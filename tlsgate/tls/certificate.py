@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -13,6 +12,8 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+
+from tlsgate.secret_file import open_to_all
 
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey
 
@@ -80,7 +81,7 @@ def _chain(path: Path) -> tuple[x509.Certificate, ...]:
 
 def _key(path: Path) -> tuple[PrivateKey, Path | None]:
     """The key, and its file if that is open to all."""
-    data, mode = _read(path)
+    data, facts = _read(path)
     try:
         key = load_pem_private_key(data, None)
     except TypeError:
@@ -94,7 +95,7 @@ def _key(path: Path) -> tuple[PrivateKey, Path | None]:
     if isinstance(
         key, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey
     ):
-        return key, path if mode & stat.S_IROTH else None
+        return key, path if open_to_all(facts) else None
     raise CertificateFault(f"{path}: this kind of key isn't used in TLS; make an ECDSA P-256 or an RSA key")
 
 
@@ -112,10 +113,10 @@ def _der(public: CertificatePublicKeyTypes) -> bytes:
     return public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
-def _read(path: Path) -> tuple[bytes, int]:
-    """What a file holds, and its mode."""
+def _read(path: Path) -> tuple[bytes, os.stat_result]:
+    """What a file holds, and its facts."""
     try:
         with path.open("rb") as file:
-            return file.read(), os.fstat(file.fileno()).st_mode
+            return file.read(), os.fstat(file.fileno())
     except OSError as error:
         raise CertificateFault(f"{path}: {error.strerror}; name a readable PEM file") from None

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from msgspec import Struct
 
+from tlsgate.secret_file import CLOSE_IT
 from tlsgate.tls.certificate import Certificate
 
 _SOON = timedelta(days=14)
@@ -33,7 +34,7 @@ def remarks(served: Sequence[Certificate], hostname: str, now: datetime) -> Iter
         elif left <= _SOON:
             yield Remark("certificate_expires", about, f"ends in {left.days} days")
         if certificate.open_key is not None:
-            text = "everybody on this host can read the key; chmod o-r"
+            text = f"everybody on this host can read the key; {CLOSE_IT}"
             yield Remark("private_key_fault", str(certificate.open_key), text)
     if not any(certificate.is_for(hostname) for certificate in served):
         yield Remark(

@@ -24,11 +24,14 @@ from tlsgate.workers import reduced
 
 _LONGEST_ANSWER = 65536
 _PATIENCE = 60.0  # a reload may read lists of a million lines
+_LOOKING = 10.0  # a look at files, or an answer that should be here by now
 _IGNORED = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)  # the parent is told, and tells us by closing
 
 # Questions. To fork, the worker's end of its channel is beside it; to reread, beside the answer there is a file.
 _REREAD, _FORK, _FORK_NEW, _ADOPT = b"reread", b"fork", b"fork new", b"adopt"
 _CHANGED, _RENEW = b"changed", b"renew"  # certificates; the answer to the second is as that to a reread
+# They ask file systems, which may hang and answer again; of an order that takes long nobody knows what comes of it.
+_MAY_HANG = (_REREAD, _CHANGED, _RENEW)
 
 Work = Callable[[Prepared, socket.socket, int], None]
 """What a worker, the n-th, does with its end of the channel, until it returns; in a process of its own."""
@@ -41,14 +44,15 @@ class SpawnFault(Exception):
 class Spawner:
     """The parent's handle on it. Its calls wait for the answer, one after the other: in a thread, once the loop runs.
 
-    ``gone``: it has ended, or doesn't answer; it is not asked again.
+    ``gone``: it has ended, or doesn't take orders; it is not asked again. One that waits for a file system is asked
+    again, and answers once that does.
     """
 
     def __init__(self, end: socket.socket, pid: int) -> None:
-        end.settimeout(_PATIENCE)
         self.pid = pid
         self.gone = False
         self._socket = end
+        self._owed = b""  # the question that it hasn't answered yet
         self._asking = threading.Lock()
 
     def reread(self) -> Prepared:
@@ -94,11 +98,11 @@ class Spawner:
                 raise SpawnFault("the spawner is gone")
             answer, descriptors = b"", list[int]()
             try:
-                socket.send_fds(self._socket, [question], [] if beside is None else [beside.fileno()])
-                answer, descriptors, _, _ = socket.recv_fds(self._socket, _LONGEST_ANSWER, 1)
+                answer, descriptors = self._answer(question, beside)
             except TimeoutError:
-                self.close()  # an answer that came late would be taken for that to the next question
-                raise SpawnFault("the spawner doesn't answer") from None
+                if self._owed not in _MAY_HANG:
+                    self.close()
+                raise SpawnFault("the spawner doesn't answer; a file system may hang") from None
             except OSError:
                 pass
             if not answer:
@@ -107,6 +111,24 @@ class Spawner:
         if not answer.startswith(b"+"):
             raise SpawnFault(answer[1:].decode(errors="replace"))
         return answer[1:], descriptors[0] if descriptors else -1
+
+    def _answer(self, question: bytes, beside: socket.socket | None) -> tuple[bytes, list[int]]:
+        """b"" when it has ended. Raises OSError; TimeoutError leaves it owing an answer."""
+        if owed := self._owed:
+            answer, descriptors = self._hear(_LOOKING)
+            if owed == question == _CHANGED:
+                return answer, descriptors  # a second look would say that nothing has changed since
+            for each in descriptors:
+                os.close(each)
+        socket.send_fds(self._socket, [question], [] if beside is None else [beside.fileno()])
+        self._owed = question
+        return self._hear(_LOOKING if question == _CHANGED else _PATIENCE)
+
+    def _hear(self, patience: float) -> tuple[bytes, list[int]]:
+        self._socket.settimeout(patience)
+        answer, descriptors, _, _ = socket.recv_fds(self._socket, _LONGEST_ANSWER, 1)
+        self._owed = b""
+        return answer, descriptors
 
     def _wait(self) -> None:
         """It has ended, unless we have closed: leave no zombie."""
