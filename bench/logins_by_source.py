@@ -46,7 +46,6 @@ PORTS = Ports(gate=17993, admin=17090, backend=17144)
 MINE, THEIRS = min(os.sched_getaffinity(0)), max(os.sched_getaffinity(0))
 _REST = 0.05  # seconds, for what a gateway does behind the last client's end
 _SLICE = 25  # logins
-_SCHEDULED = 2  # of the kernel's clocks of a process: CPUCLOCK_SCHED
 
 
 def main() -> None:
@@ -106,22 +105,17 @@ def _taken(case: Case, who: Asked, server: Server, logins: int, at_once: int) ->
         said, questions = clients.stdout.readline(), who.questions
         for _ in range(max(logins // each, 1)):
             time.sleep(_REST)
-            before = _cpu(server)
+            before = server.ran
             clients.stdin.write("go\n")
             clients.stdin.flush()
             said = said and clients.stdout.readline()
             time.sleep(_REST)
-            taken.append((_cpu(server) - before) / each)
+            taken.append((server.ran - before) / each)
             if not said:
                 raise SystemExit(f"{case.source}, {case.mechanism}: a login has failed")
     if who.questions - questions != len(taken) * each * case.questions:
         raise SystemExit(f"{case.source}, {case.mechanism}: {who.questions - questions} questions")
     return taken
-
-
-def _cpu(server: Server) -> float:
-    """Seconds of the tree, ended threads included, and finer than the ticks of ``Server.cpu``."""
-    return sum(time.clock_gettime(~pid << 3 | _SCHEDULED) for pid in server.family)
 
 
 if __name__ == "__main__":
