@@ -16,7 +16,8 @@ from tlsgate.dialogue import smtp_data
 from tlsgate.doctor import certificates, relay_forms
 from tlsgate.mail import aliases_file
 from tlsgate.mail.surbl import findings, scanner, structure, text_part
-from tlsgate.ops import client_report, session_view
+from tlsgate.ops import client_report, log, session_view
+from tlsgate.relay import pump
 from tlsgate.state import conversation
 from tlsgate.tls import validity
 from tlsgate.workers import fleet, handle
@@ -74,6 +75,8 @@ def claims() -> Iterator[tuple[str, str]]:
     yield "operations.md", f"within {certificates._SOON.days} days of it"
     yield "operations.md", f"no sign of life for {handle._HANGS * fleet._TICK:g} s is killed"
     yield "operations.md", f"of one that dies they are free {conversation._LEASE / 1000:g} s later"
+    yield "performance.md", f"reads of {pump._BUFFER // 1024} KiB into one buffer"
+    yield "performance.md", f"log lines are gathered for {log._GATHER * 1000:g} ms"
     yield "metrics-and-log.md", f"A certificate ends within {validity._SOON.days} days"
 
 
