@@ -25,10 +25,13 @@ from tlsgate.mail.stamp import Stamp
 from tlsgate.mail.transaction import Transactions
 from tlsgate.service import ServerDialogue, Service, Trace
 from tlsgate.tls.accept import TlsFacts, accept_tls, octets_are_here, tls_facts
+from tlsgate.tls.hearing_out import hear_out
 from tlsgate.tls.stream import Expired, PlainStream, Stream, StreamLost, TlsStream
 
 # Seconds from a client's first octets of TLS to the end of the handshake: two of its round trips, and what gets lost.
 _HANDSHAKE = 10.0
+# Ends before which nothing was said that a client could miss.
+_UNSAID = ("lost", "handshake_failed")
 _WITHIN_A_MESSAGE = (State.BODY, State.CHUNK, State.SKIP)
 
 
@@ -107,7 +110,13 @@ class Session(ABC):
                     self._last_words(Ending.SHUTDOWN)
                 if self._kicked and result != "fault":
                     result = reason = "kicked"
-                self._end(result, reason)
+                try:
+                    if self._login is not None:
+                        self._login.close()
+                    if result not in _UNSAID:
+                        await hear_out(self._stream)
+                finally:
+                    self._end(result, reason)
 
     @abstractmethod
     async def _story(self) -> bool:
@@ -211,8 +220,6 @@ class Session(ABC):
 
     def _end(self, result: str, reason: str) -> None:
         try:
-            if self._login is not None:
-                self._login.close()
             self._stream.end_writing()
             self._stream.close()
             end_screening(self._screened, self._trace)
