@@ -28,6 +28,7 @@ from bench.peers.memory import anonymous
 from bench.peers.subject import HOST, Place, Ports
 from tlsgate.demo.certificate import write_certificate
 
+PORTS = Ports(4993, 4995, 4465, 4090, 14993, 14995, 14465, 14080)
 _ROOT = Path(__file__).parents[1]
 _MORE = 1.02
 _WARM = 2000  # sessions before the first half: what is loaded once isn't a leak
@@ -72,7 +73,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="tlsgate-leak-") as directory:
         programs = [f"{directory}/client", f"{directory}/backend"]
         subprocess.run(["make", "-sC", str(_ROOT), f"BENCH={directory}", *programs], check=True)
-        leaks = look_for_leaks(Path(directory), Path(directory), Ports(), options.sessions)
+        leaks = look_for_leaks(Path(directory), Path(directory), PORTS, options.sessions)
     print(leaks)
     return not leaks.none
 

@@ -102,15 +102,14 @@ def _under(name: str, fault: Fault, site: Site, crowd: Crowd) -> Row:
             outcome = done.value
             break
     seconds = time.monotonic() - began
-    crowd.wait_for_all(_PATIENCE)
-    after = crowd.status()
+    away, after = crowd.wait_for_all(_PATIENCE).away, crowd.status()
     lost, failed = _more(after.lost, before.lost), _more(after.failed, before.failed)
     owed = Counter({why: count for why, count in lost.items() if outcome.owed and why.startswith(outcome.whose)})
     outcome.expect(owed.total() <= outcome.owed, f"{owed.total()} sessions lost, where {outcome.owed} are owed to it")
     outcome.expect(lost == owed, f"sessions lost: {dict(lost - owed)}")
     wrong = {why: count for why, count in failed.items() if why.startswith("refused") or not outcome.logins_fail}
     outcome.expect(not wrong, f"logins failed: {wrong}")
-    outcome.expect(not after.away, f"{after.away} sessions don't come back")
+    outcome.expect(not away, f"{away} sessions don't come back")
     counts = _more(after.counts, before.counts)
     highest = site.highest or site.measure()
     most = _A_PROCESS * (2 * site.size.workers + 1) + _A_CONNECTION * site.size.most
