@@ -10,14 +10,14 @@ import pytest
 
 import tlsgate
 from tests.deploy.conftest import KubernetesTools
+from tests.deploy.operator_schema import schema_of
 from tests.deploy.tools import DEPLOY, Document, check, documents, package, succeeds
 from tlsgate.config import Config, HostPort, load
 
 CHART = DEPLOY / "helm" / "tlsgate"
 # The first that the sleep of preStop is in, for whoever asks for it by name, and the newest whose schema we have.
 VERSIONS = ("1.30", "1.37")
-# The Prometheus operator's, whose schema we don't have.
-WITHOUT_SCHEMA = {"PodMonitor", "PrometheusRule"}
+OF_THE_OPERATOR = ("PodMonitor", "PrometheusRule")  # Prometheus's
 EVERYTHING = (
     *("--set", "podMonitor.enabled=true", "--set", "podMonitor.labels.release=prometheus"),
     *("--set", "prometheusRule.enabled=true", "--set", "autoscaler.enabled=false", "--set", "files={users,lists}"),
@@ -92,10 +92,30 @@ def test_the_api_takes_them(manifests: Manifests, version: str) -> None:
     kubernetes_validate = package("kubernetes_validate")
     checked = 0
     for each in manifests.all:
-        if each["kind"] not in WITHOUT_SCHEMA:
+        if each["kind"] not in OF_THE_OPERATOR:
             kubernetes_validate.validate(each, version, strict=True)
             checked += 1
     assert checked >= 4
+
+
+def test_the_operator_of_prometheus_takes_its_own(manifests: Manifests) -> None:
+    """Strictly, as the API: a mistyped key of a monitor is dropped, and nothing is measured, or without the token."""
+    validator = package("jsonschema").Draft202012Validator
+    for each in manifests.of(*OF_THE_OPERATOR):
+        assert [fault.message for fault in validator(schema_of(each["kind"])).iter_errors(each)] == []
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"pathh": "/metrics"}, {"path": 5}, {"interval": "5 minutes"}, {"authorization": {"x": {}}}]
+)
+def test_what_the_operator_would_not_take_is_found(wrong: Document) -> None:
+    """The schema is made from a package's source: one that took everything would show nothing."""
+    validator = package("jsonschema").Draft202012Validator(schema_of("PodMonitor"))
+    (monitor,) = documents((DEPLOY / "kubernetes" / "gateway" / "pod-monitor.yaml").read_text())
+    assert validator.is_valid(monitor)
+    monitor["spec"]["podMetricsEndpoints"][0] |= wrong
+    assert not validator.is_valid(monitor)
+    assert not validator.is_valid({"kind": "PodMonitor"})
 
 
 def test_they_select_the_pods(manifests: Manifests) -> None:

@@ -54,10 +54,15 @@ def start(prepared: Prepared) -> Iterator[Start]:
             _reap(each.pid)
 
 
-@pytest.fixture
-def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tlsgate.workers.spawner._PATIENCE", 0.2)
-    monkeypatch.setattr("tlsgate.workers.spawner._LOOKING", 0.2)
+def waits_in_vain(ask: Callable[[], object]) -> None:
+    """Ask a spawner that hangs."""
+    with pytest.MonkeyPatch.context() as impatient:
+        impatient.setattr("tlsgate.workers.spawner._PATIENCE", 0.2)
+        impatient.setattr("tlsgate.workers.spawner._LOOKING", 0.2)
+        began = time.monotonic()
+        with pytest.raises(SpawnFault, match="the spawner doesn't answer"):
+            ask()
+        assert time.monotonic() - began < 5  # a reload waits for it, and signals for the reload
 
 
 def _reap(pid: int) -> None:
@@ -168,13 +173,11 @@ def test_a_dead_spawner_is_gone_for_good_and_no_zombie(start: Start) -> None:
     assert not Path(f"/proc/{spawner.pid}").exists()
 
 
-@pytest.mark.usefixtures("_impatient")
 def test_a_spawner_that_takes_no_orders_is_given_up(start: Start) -> None:
     """Whether it does what it was told to, or will, nobody can say."""
     spawner = start()
     os.kill(spawner.pid, signal.SIGSTOP)
-    with pytest.raises(SpawnFault, match="the spawner doesn't answer"):
-        spawner.adopt()
+    waits_in_vain(spawner.adopt)
     assert spawner.gone
 
 
@@ -197,17 +200,13 @@ def hanging(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
             os.close(os.open(way, os.O_WRONLY | os.O_NONBLOCK))
 
 
-@pytest.mark.usefixtures("_impatient")
 def test_a_file_system_that_hangs_holds_the_spawner_up_for_no_longer(
     start: Start, hanging: Callable[[], object], tmp_path: Path
 ) -> None:
     """A network's file system that was away for a minute would be the end of renewals, reloads and new workers."""
     spawner = start()
     for ask in (spawner.changed, spawner.changed, spawner.reread):
-        began = time.monotonic()
-        with pytest.raises(SpawnFault, match="the spawner doesn't answer"):
-            ask()
-        assert time.monotonic() - began < 5  # a reload waits for it, and signals for the reload
+        waits_in_vain(ask)
     assert not spawner.gone
     hanging()
     assert spawner.reread().settings.server.hostname == HOSTNAME
@@ -218,10 +217,7 @@ def test_a_file_system_that_hangs_holds_the_spawner_up_for_no_longer(
     spawner.renewed()
 
 
-@pytest.mark.usefixtures("_impatient")
-def test_what_was_seen_late_is_still_told(
-    start: Start, hanging: Callable[[], object], tmp_path: Path, prepared: Prepared
-) -> None:
+def test_what_was_seen_late_is_still_told(start: Start, hanging: Callable[[], object], tmp_path: Path) -> None:
     """A look that says that certificates have changed is not repeated by the next."""
     (tmp_path / "hung").touch()
     spawner = start()
@@ -229,17 +225,14 @@ def test_what_was_seen_late_is_still_told(
     config(tmp_path, BACKENDS)
     assert not spawner.changed()
     (tmp_path / "hung").unlink()
-    with pytest.raises(SpawnFault, match="the spawner doesn't answer"):
-        spawner.changed()
+    waits_in_vain(spawner.changed)
     hanging()
     assert spawner.changed()
 
 
-@pytest.mark.usefixtures("_impatient")
 def test_a_hung_spawner_ends_with_its_parent(start: Start, hanging: Callable[[], object]) -> None:
     spawner = start()
-    with pytest.raises(SpawnFault):
-        spawner.changed()
+    waits_in_vain(spawner.changed)
     spawner.close()
     hanging()
     assert os.waitpid(spawner.pid, 0)[1] == 0
