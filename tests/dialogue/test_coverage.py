@@ -35,6 +35,7 @@ EXPECTED: dict[str, dict[str, int]] = {
         "B11": 4,
         "B12": 3,
         "B13": 1,
+        "B14": 1,
         "B15": 2,
         "B16": 2,
     },
