@@ -220,7 +220,8 @@ class Session(ABC):
 
     def _end(self, result: str, reason: str) -> None:
         try:
-            self._stream.end_writing()
+            if not self._stream.end_told:
+                self._stream.end_writing()
             self._stream.close()
             end_screening(self._screened, self._trace)
             self._trace.ended(result, reason)

@@ -456,3 +456,38 @@ async def test_who_is_known_still_waits_for_no_failure(autojump_clock: MockClock
         assert await one.before_login(HOME, "ann") == 0
         one.ended(HOME)
     assert trio.current_time() - began == 0
+
+
+async def test_those_who_wait_hear_of_a_ban_at_once(autojump_clock: MockClock) -> None:
+    """A guesser would keep all its connections for a quarter of a minute more, one after the other."""
+    (one,), (bans,) = replicas(1, config.Bans(failures=1))
+    told: list[float | None] = []
+
+    async def wait() -> None:
+        told.append(await one.before_login(HOME, "ann", waited=True))
+
+    assert await one.before_login(HOME, "ann") == 0
+    async with trio.open_nursery() as nursery:
+        for _ in range(3):
+            nursery.start_soon(wait)
+        await trio.sleep(1)
+        await one.failed(HOME, "ann", b"guess")
+        assert bans.find(HOME) is not None
+        began = trio.current_time()
+        one.ended(HOME)
+    assert told == [None] * 3
+    assert trio.current_time() - began < 1
+
+
+async def test_an_attempt_that_began_before_networks_were_cut_otherwise_is_over_all_the_same(
+    autojump_clock: MockClock,
+) -> None:
+    """A reload with another ipv4_prefix would leave it under way for ever: each later one would wait for it."""
+    (one,), _ = replicas(1, config.Bans(failures=1))
+    assert await one.before_login(HOME, "ann") == 0
+    one.lengths = NetworkLengths(24, 64)
+    one.ended(HOME)
+    one.lengths = NetworkLengths(32, 64)
+    began = trio.current_time()
+    assert await one.before_login(HOME, "ann") == 0
+    assert trio.current_time() - began < 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import trio
+import trio.lowlevel
 from trio.testing import wait_all_tasks_blocked
 
 from tlsgate.admission.turns import Turns
@@ -52,3 +53,29 @@ async def test_a_turn_of_somebody_who_gives_up_is_the_next_ones() -> None:
         with trio.fail_after(1):
             await wait_all_tasks_blocked()
     assert turns.under_way("network") == 0
+
+
+async def test_two_that_are_woken_at_once_lose_nobody() -> None:
+    """Who looks, finds no room and waits again would be forgotten with the last one of those it waited with."""
+    turns, done = Turns(), list[int]()
+
+    async def wait_twice(number: int) -> None:
+        await turns.change("network")
+        await turns.change("network")
+        done.append(number)
+
+    for _ in range(5):
+        turns.begin("network")
+    async with trio.open_nursery() as nursery:
+        for number in range(2):
+            nursery.start_soon(wait_twice, number)
+            await wait_all_tasks_blocked()
+        turns.end("network")
+        turns.end("network")
+        await wait_all_tasks_blocked()
+        turns.end("network")
+        turns.end("network")
+        with trio.fail_after(1):
+            while len(done) < 2:
+                await trio.lowlevel.checkpoint()
+    assert sorted(done) == [0, 1]

@@ -230,6 +230,22 @@ def test_what_was_seen_late_is_still_told(start: Start, hanging: Callable[[], ob
     assert spawner.changed()
 
 
+def test_what_was_seen_late_is_told_though_something_else_was_asked_meanwhile(
+    start: Start, hanging: Callable[[], object], tmp_path: Path
+) -> None:
+    """A worker that was replaced just then would be why certificates come five minutes late."""
+    (tmp_path / "hung").touch()
+    spawner = start()
+    (tmp_path / "chain.pem").unlink()  # config() writes another pair
+    config(tmp_path, BACKENDS)
+    assert not spawner.changed()
+    (tmp_path / "hung").unlink()
+    waits_in_vain(spawner.changed)
+    hanging()
+    assert forked(spawner)[1] == HOSTNAME
+    assert [spawner.changed() for _ in range(2)] == [True, False]
+
+
 def test_a_hung_spawner_ends_with_its_parent(start: Start, hanging: Callable[[], object]) -> None:
     spawner = start()
     waits_in_vain(spawner.changed)

@@ -62,7 +62,7 @@ class StoredPenalties:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.settings = settings
-        self.lengths = lengths
+        self._lengths = lengths
         self._store = store
         self._bans = bans
         self._key = key
@@ -71,10 +71,20 @@ class StoredPenalties:
         self._turns = Turns()
         self._sure: dict[str, int] = {}  # who is known, by the day of the last login: the store needn't be asked
 
+    @property
+    def lengths(self) -> NetworkLengths:
+        """By which clients are of one network."""
+        return self._lengths
+
+    @lengths.setter
+    def lengths(self, lengths: NetworkLengths) -> None:
+        if lengths != self._lengths:  # attempts of now would end as those of networks that they weren't begun by
+            self._lengths, self._turns = lengths, Turns()
+
     async def before_login(self, client: ClientAddress, user: str, waited: bool = False) -> float | None:
         if self._bans.find(client) is not None:
             return None
-        network = str(self.lengths.network(client))
+        network = str(self._lengths.network(client))
         known = self._known(network, user)
         if self._sure.get(known) != self._today():
             unknown = await self._store.read(known) is None
@@ -86,12 +96,13 @@ class StoredPenalties:
         if self._turns.under_way(network):
             await self._take_turn(network)
             if self._bans.find(client) is not None:
+                self._turns.pass_on(network)
                 return None
         self._turns.begin(network)
         return 0.0
 
     def ended(self, client: ClientAddress) -> None:
-        self._turns.end(str(self.lengths.network(client)))
+        self._turns.end(str(self._lengths.network(client)))
 
     async def _delay(self, network: str, user: str) -> float:
         of_network = len(await self._recent(_of_network(network)))
@@ -111,7 +122,7 @@ class StoredPenalties:
         return self._turns.under_way(network) < max(1, left)  # counted now, not before the store has answered
 
     async def failed(self, client: ClientAddress, user: str | None, shown: bytes) -> None:
-        network = self.lengths.network(client)
+        network = self._lengths.network(client)
         # So short that it tells a repeated failure and, to who has the records and the key, no password.
         what = _hash(self._key(), (user or "").encode(), shown)[:_KEPT]
         if user is not None:
@@ -125,7 +136,7 @@ class StoredPenalties:
             self._bans.punish(network, self.settings.duration, "failed logins")
 
     async def logged_in(self, client: ClientAddress, user: str) -> None:
-        known, today = self._known(str(self.lengths.network(client)), user), self._today()
+        known, today = self._known(str(self._lengths.network(client)), user), self._today()
         if self._sure.get(known) == today:
             return
         record = b"%d" % today

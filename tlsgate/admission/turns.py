@@ -31,6 +31,10 @@ class Turns:
             self._under_way[key] = count
         else:
             self._under_way.pop(key, None)
+        self.pass_on(key)
+
+    def pass_on(self, key: str) -> None:
+        """Whoever has waited longest looks again; for one who was woken and doesn't begin."""
         if (lot := self._waiting.get(key)) is not None:
             lot.unpark()
 
@@ -43,5 +47,5 @@ class Turns:
             lot.unpark()  # perhaps it was our turn
             raise
         finally:
-            if not lot:
-                self._waiting.pop(key, None)
+            if not lot and self._waiting.get(key) is lot:  # by now it may be the next ones'
+                del self._waiting[key]

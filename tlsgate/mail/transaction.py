@@ -234,8 +234,8 @@ class Transactions:
     async def _abandon(self, data: bytes) -> None:
         try:
             await self._delivery.abandon()
-        except BackendLost:
-            self._delivery.drop()
+        except BackendLost as how:
+            self._delivery.lost(how)
         self._over()
         await self._say(data)
 

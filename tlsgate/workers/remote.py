@@ -56,7 +56,10 @@ class Link:
         try:
             await question.answered.wait()
         except trio.Cancelled:
-            question.undo = undo
+            if not question.answered.is_set():
+                question.undo = undo
+            elif undo is not None:  # it came between the cancelling and us
+                undo(question.value)
             raise
         return question.value
 

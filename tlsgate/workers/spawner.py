@@ -53,6 +53,7 @@ class Spawner:
         self.gone = False
         self._socket = end
         self._owed = b""  # the question that it hasn't answered yet
+        self._changed_late = False  # what was answered to it when another one was asked
         self._asking = threading.Lock()
 
     def reread(self) -> Prepared:
@@ -61,7 +62,8 @@ class Spawner:
 
     def changed(self) -> bool:
         """Whether it is time to load certificates again; to be asked at each poll. Raises SpawnFault."""
-        return bool(self._ask(_CHANGED)[0])
+        late, self._changed_late = self._changed_late, False
+        return bool(self._ask(_CHANGED)[0]) or late
 
     def renewed(self) -> Prepared:
         """As ``reread``, but for the config in force: its text isn't read again."""
@@ -118,6 +120,7 @@ class Spawner:
             answer, descriptors = self._hear(_LOOKING)
             if owed == question == _CHANGED:
                 return answer, descriptors  # a second look would say that nothing has changed since
+            self._changed_late |= owed == _CHANGED and len(answer) > 1
             for each in descriptors:
                 os.close(each)
         socket.send_fds(self._socket, [question], [] if beside is None else [beside.fileno()])
