@@ -269,6 +269,16 @@ async def test_a_backend_that_refuses_rset_is_left(nursery: trio.Nursery) -> Non
         assert b"eve" not in server.talks[1].heard
 
 
+async def test_a_backend_that_is_lost_at_rset_is_told_of(nursery: trio.Nursery) -> None:
+    """Whoever looks why its messages take two connections each must find it."""
+    async with submitting(nursery, Smtp({b"RSET": None}), Smtp()) as (client, _, running):
+        await client.ask(MAIL)
+        assert (await client.ask(b"RSET")).startswith(b"250 ")
+        (told,) = running.trace.sessions[0].of("no_backend")
+        assert "closed" in str(told[0])
+        assert (await message(client)).startswith(b"250 ")
+
+
 async def test_a_recipient_without_a_sender_is_forgotten(nursery: trio.Nursery) -> None:
     """A backend that takes RCPT behind a refused MAIL has it for the next message, unless its connection is cut."""
     async with sending(nursery, Protocol.MX, Smtp({b"MAIL": b"450 4.7.1 Later\r\n"}), Smtp()) as (client, server, _):
